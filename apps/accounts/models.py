@@ -1,0 +1,136 @@
+"""Tenants, their people and customers, and API keys. The tenant of a request comes from its credential alone."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Tenant(models.Model):
+    """One shop: its name, time zone and base currency."""
+
+    name = models.CharField(_("name"), max_length=120)
+    slug = models.SlugField(_("short name"), unique=True)
+    timezone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    currency = models.CharField(_("currency"), max_length=3, default="TRY")
+    is_active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        db_table = "accounts_tenant"
+        verbose_name = _("shop")
+        verbose_name_plural = _("shops")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class User(AbstractUser):
+    """A person who signs in; what they may do in which shop stands in `Membership`."""
+
+    class Meta(AbstractUser.Meta):
+        db_table = "accounts_user"
+
+    def tenant_ids(self) -> list[int]:
+        """The shops this person may see: those of their memberships; a superuser sees all."""
+        if not self.is_active:
+            return []
+        if self.is_superuser:
+            return list(Tenant.objects.values_list("id", flat=True))
+        return list(self.memberships.filter(tenant__is_active=True).values_list("tenant_id", flat=True))
+
+    def may_operate(self, tenant_id: int) -> bool:
+        """Whether this person may act on the shop's orders (owner or operator, or a superuser)."""
+        if not self.is_active:
+            return False
+        roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
+        return self.is_superuser or self.memberships.filter(tenant_id=tenant_id, tenant__is_active=True, role__in=roles).exists()
+
+
+class Membership(models.Model):
+    """What one person may do in one shop."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", _("owner")
+        OPERATOR = "operator", _("operator")
+        VIEWER = "viewer", _("viewer")
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships", verbose_name=_("person"))
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships", verbose_name=_("shop"))
+    role = models.CharField(_("role"), max_length=16, choices=Role, default=Role.VIEWER)
+
+    class Meta:
+        db_table = "accounts_membership"
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "tenant"], name="membership_once_per_shop"),
+            models.CheckConstraint(condition=Q(role__in=["owner", "operator", "viewer"]), name="membership_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} @ {self.tenant} ({self.role})"
+
+
+class PriceGroup(models.Model):
+    """Customers who pay the same prices."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="price_groups", verbose_name=_("shop"))
+    name = models.CharField(_("name"), max_length=80)
+
+    class Meta:
+        db_table = "accounts_price_group"
+        verbose_name = _("price group")
+        verbose_name_plural = _("price groups")
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="price_group_name_once_per_shop")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Customer(models.Model):
+    """Who buys and pays from a wallet in one currency."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="customers", verbose_name=_("shop"))
+    name = models.CharField(_("name"), max_length=120)
+    currency = models.CharField(_("currency"), max_length=3, default="TRY")
+    price_group = models.ForeignKey(
+        PriceGroup, on_delete=models.PROTECT, null=True, blank=True, related_name="customers", verbose_name=_("price group")
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        db_table = "accounts_customer"
+        verbose_name = _("customer")
+        verbose_name_plural = _("customers")
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="customer_name_once_per_shop")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """A customer's key: `public_id` is the name it is known by, the secret is kept as a hash only."""
+
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="api_keys", verbose_name=_("customer"))
+    public_id = models.CharField(_("key id"), max_length=24, unique=True)
+    secret_hash = models.CharField(max_length=64, editable=False)
+    label = models.CharField(_("label"), max_length=80, blank=True)
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"))
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+
+    class Meta:
+        db_table = "accounts_api_key"
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at")), name="api_key_expires_after_creation"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id

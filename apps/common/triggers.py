@@ -1,0 +1,67 @@
+"""Triggers that keep rows append-only or frozen, written once for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
+
+
+@dataclass(frozen=True, slots=True)
+class Forbid:
+    """Refuse an action (UPDATE or DELETE) on a table, where `when` (an SQL condition on OLD and NEW) holds or always."""
+
+    table: str
+    action: str
+    text: str
+    when: str = ""
+
+    @property
+    def name(self) -> str:
+        """The trigger's name."""
+        return f"{self.table}_forbid_{self.action.lower()}"
+
+    def create(self, vendor: str) -> list[str]:
+        """The statements that make the trigger."""
+        when = f" WHEN ({self.when})" if self.when else ""
+        if vendor == "sqlite":
+            return [
+                f"CREATE TRIGGER {self.name} BEFORE {self.action} ON {self.table} FOR EACH ROW{when} "
+                f"BEGIN SELECT RAISE(ABORT, '{self.text}'); END"
+            ]
+        return [
+            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{self.text}' USING ERRCODE = 'integrity_constraint_violation'; END $$",
+            f"CREATE TRIGGER {self.name} BEFORE {self.action} ON {self.table} FOR EACH ROW{when} "
+            f"EXECUTE FUNCTION {self.name}()",
+        ]
+
+    def drop(self, vendor: str) -> list[str]:
+        """The statements that take it away."""
+        if vendor == "sqlite":
+            return [f"DROP TRIGGER {self.name}"]
+        return [f"DROP TRIGGER {self.name} ON {self.table}", f"DROP FUNCTION {self.name}()"]
+
+
+def append_only(table: str) -> list[Forbid]:
+    """No update and no delete, ever."""
+    return [Forbid(table, action, f"{table} is append-only") for action in ("UPDATE", "DELETE")]
+
+
+def install(rules: Sequence[Forbid]) -> migrations.RunPython:
+    """A migration operation that makes the triggers, and takes them away when reversed."""
+
+    def forwards(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        for rule in rules:
+            for statement in rule.create(editor.connection.vendor):
+                editor.execute(statement, params=None)
+
+    def backwards(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        for rule in rules:
+            for statement in rule.drop(editor.connection.vendor):
+                editor.execute(statement, params=None)
+
+    return migrations.RunPython(forwards, backwards)

@@ -1,0 +1,10 @@
+"""Health, doctor, start-up, schedule: what the people who run it need."""
+
+from django.apps import AppConfig
+
+
+class OpsConfig(AppConfig):
+    """Registers the room with Django."""
+
+    name = "apps.ops"
+    label = "ops"

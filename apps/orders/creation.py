@@ -1,0 +1,256 @@
+"""The one way an order comes into being, whatever door it came through."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+
+from apps.accounts.models import Customer
+from apps.catalog.models import InputField, Package
+from apps.catalog.prices import NoPrice, load_unit_price
+from apps.common.checkpoints import checkpoint
+from apps.common.money import MAX_MICROS, Money, split_evenly
+from apps.orders import due, machine, wake
+from apps.orders.models import Order, OrderUnit
+from apps.orders.sellable import missing_for_sale
+from apps.wallet import ledger
+
+OPEN_FOR = timedelta(hours=24)
+"""After this long without an end an order is a person's question."""
+
+KEY = re.compile(r"[\x21-\x7e]{1,120}")
+
+
+class OrderRefused(Exception):
+    """The order was not created: nothing was written, no money moved, the key is still free."""
+
+    code = "order_refused"
+
+    def __init__(self, detail: str, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class BadKey(OrderRefused):
+    """The Idempotency-Key is missing or not 1 to 120 visible ASCII characters."""
+
+    code = "idempotency_key_invalid"
+
+
+class IdempotencyMismatch(OrderRefused):
+    """This Idempotency-Key belongs to an order with another content."""
+
+    code = "idempotency_mismatch"
+
+
+class ClientReferenceUsed(OrderRefused):
+    """Another order of this customer has this client_reference."""
+
+    code = "client_reference_used"
+
+
+class UnknownPackage(OrderRefused):
+    """No package with this code is sold in this shop."""
+
+    code = "package_unknown"
+
+
+class NotSellable(OrderRefused):
+    """The package cannot be delivered at the moment."""
+
+    code = "package_not_sellable"
+
+
+class WrongQuantity(OrderRefused):
+    """The package's quantity rule does not allow this many."""
+
+    code = "quantity_not_allowed"
+
+
+class BadField(OrderRefused):
+    """An input field is missing, unknown, or does not look as it must."""
+
+    code = "field_invalid"
+
+
+class NotEnoughBalance(OrderRefused):
+    """The wallet does not cover the price."""
+
+    code = "balance_not_enough"
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What a buyer asks for. `fields` are the product's input fields by name."""
+
+    package: str
+    quantity: int = 1
+    fields: Mapping[str, str] = field(default_factory=dict)
+    client_reference: str | None = None
+
+    def content_hash(self) -> str:
+        """SHA-256 of the content, hex: tells a repeat from another order under the same key."""
+        content = [self.package, self.quantity, sorted(self.fields.items()), self.client_reference]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The order, and whether it was there before."""
+
+    order: Order
+    is_replay: bool
+
+
+def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: datetime) -> Created:
+    """Create the order with its money held and its dispatch due, or return the first order of a repeated key.
+
+    Raises a child of `OrderRefused` that says what to do; then nothing was written.
+    """
+    if not KEY.fullmatch(idempotency_key):
+        raise BadKey("send an Idempotency-Key header of 1 to 120 visible ASCII characters, one per order you mean to place")
+    first = _find_first(customer, new, idempotency_key)
+    if first is not None:
+        return Created(first, is_replay=True)
+    package = _load_package(customer, new.package)
+    _check_quantity(package, new.quantity)
+    targets = _check_fields(package, new.fields)
+    unit_price = _load_price(package, customer)
+    if unit_price * new.quantity > MAX_MICROS:
+        raise WrongQuantity("the price of this quantity is too large", "/quantity")
+    try:
+        order = _write(customer, package, new, targets, unit_price, idempotency_key, now)
+    except IntegrityError:
+        return _lost_race(customer, new, idempotency_key)
+    checkpoint("create.after_commit")
+    return Created(order, is_replay=False)
+
+
+def _find_first(customer: Customer, new: NewOrder, key: str) -> Order | None:
+    first = Order.objects.filter(customer=customer, idempotency_key=key).first()
+    if first is not None and first.request_hash != new.content_hash():
+        raise IdempotencyMismatch(
+            f"this Idempotency-Key belongs to order {first.pk} with another content; use a new key for a new order"
+        )
+    return first
+
+
+def _load_package(customer: Customer, code: str) -> Package:
+    packages = Package.objects.select_related("product").filter(is_active=True, product__is_active=True)
+    package = packages.filter(tenant_id=customer.tenant_id, code=code).first()
+    if package is None:
+        raise UnknownPackage(f"there is no package {code[:60]!r} on sale", "/package")
+    missing = missing_for_sale(package)
+    if missing:
+        raise NotSellable(f"package {code!r} cannot be delivered now: {missing[0]}", "/package")
+    return package
+
+
+def _check_quantity(package: Package, quantity: int) -> None:
+    if not package.allows(quantity):
+        raise WrongQuantity(f"quantity must be {package.quantity_rule()} for package {package.code!r}", "/quantity")
+
+
+def _check_fields(package: Package, given: Mapping[str, str]) -> dict[str, str | dict[str, str]]:
+    """The given fields by where they go on the order."""
+    known = {known.name: known for known in package.product.fields.all()}
+    for name in given:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise BadField(f"field {name[:40]!r} is not known for this product; its fields are: {names}", f"/fields/{name[:40]}")
+    params: dict[str, str] = {}
+    targets: dict[str, str | dict[str, str]] = {"params": params}
+    for name, wanted in known.items():
+        value = given.get(name, "").strip()
+        _check_value(wanted, value)
+        if not value:
+            continue
+        if wanted.target == InputField.Target.PARAM:
+            params[name] = value
+        else:
+            targets[wanted.target] = value
+    return targets
+
+
+def _check_value(wanted: InputField, value: str) -> None:
+    pointer = f"/fields/{wanted.name}"
+    if wanted.required and not value:
+        raise BadField(f"field {wanted.name!r} ({wanted.label}) is required", pointer)
+    if len(value) > 200 or not value.isprintable():
+        raise BadField(f"field {wanted.name!r} must be at most 200 printable characters", pointer)
+    if value and wanted.pattern and not re.fullmatch(wanted.pattern, value):
+        raise BadField(f"field {wanted.name!r} ({wanted.label}) does not match {wanted.pattern}", pointer)
+
+
+def _load_price(package: Package, customer: Customer) -> int:
+    try:
+        return load_unit_price(package, customer)
+    except NoPrice as error:
+        raise NotSellable(str(error), "/package") from error
+
+
+def _write(
+    customer: Customer,
+    package: Package,
+    new: NewOrder,
+    targets: Mapping[str, str | dict[str, str]],
+    unit_price: int,
+    key: str,
+    now: datetime,
+) -> Order:
+    price = unit_price * new.quantity
+    with transaction.atomic():
+        order = Order.objects.create(
+            tenant_id=customer.tenant_id,
+            customer=customer,
+            package=package,
+            product_name=package.product.name,
+            package_name=package.name,
+            needs_code=package.product.needs_code,
+            quantity=new.quantity,
+            unit_price_micros=unit_price,
+            price_micros=price,
+            currency=customer.currency,
+            client_reference=new.client_reference or None,
+            idempotency_key=key,
+            request_hash=new.content_hash(),
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + OPEN_FOR,
+            **targets,
+        )
+        amounts = enumerate(split_evenly(price, new.quantity), start=1)
+        OrderUnit.objects.bulk_create(OrderUnit(order=order, n=n, amount_micros=amount) for n, amount in amounts)
+        _hold(order, Money(price, customer.currency), now)
+        due.plan_dispatch(order, now)
+        machine.record_story(order, "created", "create", now, data={"quantity": new.quantity})
+        machine.announce(order, now)
+        wake.dispatch_on_commit(order.pk, order.tenant_id)
+        checkpoint("create.before_commit")
+    return order
+
+
+def _hold(order: Order, price: Money, now: datetime) -> None:
+    try:
+        ledger.hold_order(order.tenant_id, order.customer_id, order.pk, price, now)
+    except ledger.NotEnoughMoney as error:
+        balance = ledger.balance_of(order.customer_id, price.currency)
+        raise NotEnoughBalance(f"the order costs {price}, the wallet has {balance}; add money and send it again") from error
+
+
+def _lost_race(customer: Customer, new: NewOrder, key: str) -> Created:
+    """A unique rule refused the insert: the same key was faster, or the client reference is taken."""
+    first = _find_first(customer, new, key)
+    if first is not None:
+        return Created(first, is_replay=True)
+    taken = Order.objects.filter(customer=customer, client_reference=new.client_reference).first()
+    if new.client_reference and taken is not None:
+        raise ClientReferenceUsed(f"order {taken.pk} has this client_reference already", "/client_reference")
+    raise RuntimeError("the order could not be written for a reason that is not a repeated key")

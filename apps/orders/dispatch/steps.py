@@ -1,0 +1,380 @@
+"""The fifteen steps of a dispatch as small typed functions; `apps.orders.services.try_auto_dispatch` is their table of contents.
+
+A step that cannot go on raises `DispatchRefused`. Steps 1 to 10 run in one transaction, 11 in none, 12 to 15 in one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+
+from apps.common import clock
+from apps.common.checkpoints import checkpoint
+from apps.common.guards import check_no_transaction
+from apps.common.talk import Exchange, TalkFailed, drive
+from apps.common.transport import send_once
+from apps.common.wire import Answer, HttpCall, NotSentReason
+from apps.orders import due, machine, outcomes, wake
+from apps.orders.dispatch.trace import Trace
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderUnit
+from apps.orders.news import News, knowledge_of
+from apps.orders.references import draw_reference
+from apps.orders.routing import Survey, survey
+from apps.orders.routing import load_routes as load_order_routes
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.verdicts import Plan
+from apps.providers.contract import Account, Adapter, Capabilities, Outcome, PlaceRequest, Result
+from apps.providers.models import Integration, PackageMapping, Route
+from apps.providers.registry import load_adapter
+
+DISPATCHABLE = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
+
+
+class DispatchRefused(Exception):
+    """This order is not sent now. `reason` is one word for the order, `retry_at` when to look again (None: not by itself)."""
+
+    def __init__(self, reason: str, detail: str = "", retry_at: datetime | None = None) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+        self.retry_at = retry_at
+
+
+class NothingToDo(DispatchRefused):
+    """Somebody else is on it, or it is sent already: nothing is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to make one attempt: the due row as it was claimed, and the units that are free."""
+
+    row_id: int
+    fence: int
+    units: tuple[OrderUnit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An adapter bound to an account, with that account's capabilities."""
+
+    adapter: Adapter
+    account: Account
+    caps: Capabilities
+    integration: Integration
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is going to be sent, before there is a reference: the provider's ids and the recipient."""
+
+    units: tuple[OrderUnit, ...]
+    product: dict[str, str]
+    recipient: str
+    extra_field: str
+    params: dict[str, str]
+    expected_cost_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came back from the one request: the adapter's reading and the raw exchange."""
+
+    result: Result
+    exchange: Exchange | None
+    at: datetime
+
+
+# --- 1 to 10: decide, in one transaction
+
+
+def lock_order(trace: Trace, order_id: int) -> Order:
+    """1. The order, locked until the commit. Raises `NothingToDo` when there is none."""
+    order = Order.objects.select_for_update().filter(pk=order_id).first()
+    if order is None:
+        raise NothingToDo("no_such_order", f"order {order_id}")
+    trace.add(1, status=order.status)
+    return order
+
+
+def check_tenant(trace: Trace, order: Order, tenant_id: int | None) -> None:
+    """2. A caller that names a tenant must name the order's; an inactive shop sends nothing."""
+    if tenant_id is not None and tenant_id != order.tenant_id:
+        raise NothingToDo("wrong_tenant", f"order {order.pk} does not belong to tenant {tenant_id}")
+    if not order.tenant.is_active:
+        raise DispatchRefused("tenant_inactive")
+    trace.add(2, tenant=order.tenant_id)
+
+
+def check_not_dispatched(trace: Trace, order: Order, now: datetime) -> Turn:
+    """3. Free units, a state that may be sent, and a due row that this call wins."""
+    if order.status not in DISPATCHABLE:
+        raise NothingToDo("not_waiting", f"it is {order.status}")
+    held = AttemptUnit.objects.filter(unit__order=order, holds=True).values("unit_id")
+    free = OrderUnit.objects.filter(order=order, status=UnitStatus.HELD).exclude(pk__in=held).order_by("n")
+    units = tuple(free)
+    row = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).first()
+    if row is None or not units:
+        raise NothingToDo("dispatched_already")
+    if row.next_at > now:
+        raise NothingToDo("not_due", f"due at {row.next_at.isoformat()}")
+    if DueCheck.objects.filter(pk=row.pk, fence=row.fence).update(fence=F("fence") + 1) != 1:
+        raise NothingToDo("claimed_by_another")
+    trace.add(3, free_units=len(units), fence=row.fence + 1)
+    return Turn(row.pk, row.fence + 1, units)
+
+
+def load_routes(trace: Trace, order: Order) -> list[Route]:
+    """4. The enabled routes of the package, in order."""
+    routes = load_order_routes(order)
+    trace.add(4, routes=len(routes))
+    return routes
+
+
+def pick_route(trace: Trace, order: Order, routes: list[Route], now: datetime) -> Route:
+    """5. The first route nobody objects to. Raises `DispatchRefused` with the reason and the time to look again."""
+    found: Survey = survey(order, routes, now)
+    passed = "; ".join(f"route {passed.route_id}: {passed.reason}" for passed in found.passed)
+    trace.add(5, route=found.picked.pk if found.picked else None, passed_over=passed)
+    if found.picked is None:
+        outlook = found.outlook()
+        raise DispatchRefused(outlook.reason, passed, outlook.retry_at)
+    return found.picked
+
+
+def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
+    """6. What the package is called there."""
+    mapping = PackageMapping.objects.filter(package_id=order.package_id, integration_id=route.integration_id).first()
+    if mapping is None:
+        raise DispatchRefused("waiting:mapping_missing")
+    trace.add(6, mapping=mapping.pk)
+    return mapping
+
+
+def load_integration(trace: Trace, route: Route) -> Integration:
+    """7. The provider account of the route."""
+    integration = route.integration
+    if integration is None:
+        raise DispatchRefused("waiting:manual_route")
+    trace.add(7, integration=integration.pk, provider=integration.name)
+    return integration
+
+
+def bind_adapter(trace: Trace, integration: Integration) -> Bound:
+    """8. The protocol and the credentials."""
+    adapter = load_adapter(integration.kind)
+    account = integration.account()
+    missing = [name for name in adapter.secret_fields if not account.secrets.get(name)]
+    if missing:
+        raise DispatchRefused("waiting:credentials_missing", f"{integration.name} has no {', '.join(missing)}")
+    trace.add(8, kind=adapter.kind)
+    return Bound(adapter, account, integration.caps(), integration)
+
+
+def build_request(trace: Trace, bound: Bound, order: Order, mapping: PackageMapping, turn: Turn) -> Request:
+    """9. What will be asked for, without touching the network: as many units as the provider takes at once."""
+    units = turn.units if bound.caps.quantity != "one" else turn.units[:1]
+    cost = mapping.cost_micros
+    request = Request(
+        units=units,
+        product=mapping.product(),
+        recipient=order.user_identifier,
+        extra_field=order.extra_field,
+        params={name: str(value) for name, value in order.params.items()},
+        expected_cost_micros=cost * len(units) if cost is not None else None,
+    )
+    trace.add(9, units=len(units), recipient_given=bool(request.recipient))
+    return request
+
+
+def record_attempt(
+    trace: Trace, order: Order, route: Route, bound: Bound, request: Request, turn: Turn, now: datetime
+) -> Attempt:
+    """10. The attempt with its reference, the units it holds, the order `processing`, the due row `resolve`: all before the send."""
+    deadline = now + timedelta(seconds=bound.caps.send_window_s)
+    attempt = _rearm(order, bound, request, deadline, now) or _new_attempt(order, route, bound, request, deadline, now)
+    machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", now)
+    _turn_due_row(order, attempt, bound.caps, turn, is_last=len(request.units) == len(turn.units), deadline=deadline)
+    Integration.objects.filter(pk=bound.integration.pk, in_use_since=None).update(in_use_since=now)
+    trace.add(10, attempt=attempt.pk, reference=attempt.reference, send_no=attempt.send_no)
+    return attempt
+
+
+def _new_attempt(
+    order: Order, route: Route, bound: Bound, request: Request, deadline: datetime, now: datetime
+) -> Attempt:
+    attempt = Attempt.objects.create(
+        order=order,
+        integration=bound.integration,
+        route=route,
+        integration_name=bound.integration.name,
+        kind=bound.integration.kind,
+        reference=_free_reference(bound.caps.ref_format),
+        product=request.product,
+        send_deadline_at=deadline,
+        expected_cost_micros=request.expected_cost_micros,
+        cost_currency=bound.integration.currency,
+        created_at=now,
+    )
+    # The unique index on held units decides a race that the row lock did not.
+    AttemptUnit.objects.bulk_create(AttemptUnit(attempt=attempt, unit=unit) for unit in request.units)
+    return attempt
+
+
+def _free_reference(ref_format: str) -> str:
+    """A reference nobody has; a collision is redrawn before anything is sent."""
+    while Attempt.objects.filter(reference=(reference := draw_reference(ref_format))).exists():
+        continue
+    return reference
+
+
+def _rearm(order: Order, bound: Bound, request: Request, deadline: datetime, now: datetime) -> Attempt | None:
+    """An attempt that provably never left is sent again under its own reference, as its next send."""
+    unit_ids = [unit.pk for unit in request.units]
+    attempt = (
+        Attempt.objects.filter(order=order, integration=bound.integration, state=AttemptState.NOT_SENT)
+        .order_by("id")
+        .last()
+    )
+    if attempt is None or attempt.product != request.product:
+        return None
+    links = AttemptUnit.objects.filter(attempt=attempt)
+    if sorted(links.values_list("unit_id", flat=True)) != sorted(unit_ids):
+        return None
+    links.update(holds=True)
+    machine.change_attempt(attempt, AttemptState.PREPARED, send_no=attempt.send_no + 1, send_deadline_at=deadline)
+    machine.change_attempt(attempt, AttemptState.SENDING, created_at=now, answered_at=None, closed_at=None, doubt_since=None)
+    return attempt
+
+
+def _turn_due_row(order: Order, attempt: Attempt, caps: Capabilities, turn: Turn, *, is_last: bool, deadline: datetime) -> None:
+    """The dispatch row becomes the attempt's `resolve` row; while units are free it stays, out of reach for one lease."""
+    quiet_at = deadline + timedelta(seconds=caps.place_timeout_s + caps.resolve_margin_s)
+    row = DueCheck.objects.filter(pk=turn.row_id, fence=turn.fence)
+    if is_last:
+        turned = row.update(kind=DueKind.RESOLVE, attempt=attempt, lane=attempt.integration_id, next_at=quiet_at, tries=0, errors=0)
+    else:
+        turned = row.update(next_at=quiet_at + timedelta(seconds=30))
+        DueCheck.objects.create(
+            order=order, attempt=attempt, lane=attempt.integration_id, kind=DueKind.RESOLVE, next_at=quiet_at, fence=turn.fence
+        )
+    if turned != 1:
+        raise NothingToDo("claimed_by_another")
+
+
+# --- 11: send, once, with no transaction open
+
+
+def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request) -> Sent:
+    """11. One request, at most once. Never raises for anything the network or the provider does."""
+    check_no_transaction()
+    place = PlaceRequest(
+        reference=attempt.reference,
+        product=request.product,
+        recipient=request.recipient,
+        extra_field=request.extra_field,
+        params=request.params,
+        quantity=len(request.units),
+    )
+    guard = SendGuard(attempt, bound.caps.send_window_s)
+
+    def send(call: HttpCall) -> Answer:
+        return send_once(call, policy=bound.integration.egress_policy(), before_first_byte=guard)
+
+    try:
+        result, exchanges = drive(bound.adapter.place(bound.account, place), send)
+    except TalkFailed as failure:
+        exchanges = failure.exchanges
+        result = Result(Outcome.UNKNOWN, attempt.reference, reason_code="adapter_failed")
+    checkpoint("dispatch.after_send")
+    exchange = exchanges[-1] if exchanges else None
+    trace.add(11, knowledge=knowledge_of(exchange), latency_ms=exchange.answer.latency_ms if exchange else None)
+    return Sent(result, exchange, clock.now())
+
+
+class SendGuard:
+    """Asked immediately before the first request byte: a sender that slept too long, or was overtaken, may not write."""
+
+    def __init__(self, attempt: Attempt, window_s: float) -> None:
+        self.attempt_id = attempt.pk
+        self.send_no = attempt.send_no
+        self.wall_deadline = attempt.send_deadline_at
+        self.monotonic_deadline = time.monotonic() + window_s
+
+    def __call__(self) -> NotSentReason | None:
+        """None when the byte may be written, else why not."""
+        checkpoint("dispatch.before_first_byte")
+        if time.monotonic() > self.monotonic_deadline or clock.now() > self.wall_deadline:
+            return NotSentReason.DEADLINE
+        is_mine = Attempt.objects.filter(pk=self.attempt_id, state=AttemptState.SENDING, send_no=self.send_no).exists()
+        return None if is_mine else NotSentReason.SUPERSEDED
+
+
+# --- 12 to 15: settle, in one transaction
+
+
+def as_news(attempt: Attempt, sent: Sent, turn: Turn) -> News:
+    """What was sent and came back, in the form the door for news takes."""
+    return News(attempt.pk, attempt.order_id, "place", sent.result, sent.exchange, sent.at, turn.fence, attempt.send_no)
+
+
+def read_answer(trace: Trace, attempt: Attempt, sent: Sent, turn: Turn) -> News:
+    """12. The answer as news, and `provider_referans` saved in every case but a proven not-sent."""
+    order = outcomes.lock_orders({attempt.order_id})[attempt.order_id]
+    news = as_news(attempt, sent, turn)
+    if sent.result.outcome is not Outcome.NOT_SENT:
+        outcomes.save_provider_referans(order, attempt, news)
+    trace.add(12, outcome=sent.result.outcome, provider_referans=order.provider_referans)
+    return news
+
+
+def apply_outcome(trace: Trace, news: News) -> outcomes.Change:
+    """13. State, PIN and money, through the one door."""
+    change = outcomes.settle(news)
+    trace.add(13, attempt_state=change.attempt.state, status=change.order.status, reason=change.order.reason)
+    return change
+
+
+def write_story(trace: Trace, change: outcomes.Change) -> None:
+    """14. One line in the order's story, with this trace and what step 15 is about to schedule."""
+    trace.add(14, said=change.verdict.said)
+    outcomes.tell(change, {"steps": [*trace.steps, {"n": 15, "name": "schedule_check", **_planned(change.verdict.plan)}]})
+
+
+def schedule_check(trace: Trace, change: outcomes.Change) -> None:
+    """15. The due row, and after the commit the task `check_order_status` with the countdown of the row just written."""
+    plan = outcomes.schedule(change)
+    if plan is not None:
+        wake.check_on_commit(change.order.pk, change.order.tenant_id, plan.at, change.news.at)
+    trace.add(15, **_planned(plan))
+    transaction.on_commit(lambda: checkpoint("settle.after_commit"))
+    checkpoint("settle.before_commit")
+
+
+def _planned(plan: Plan | None) -> dict[str, str | None]:
+    return {"kind": str(plan.kind) if plan else None, "next_at": plan.at.isoformat() if plan else None}
+
+
+def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: datetime) -> None:
+    """Outside the fifteen: why the order was not sent, and when it is looked at again. After its deadline a person looks."""
+    order = outcomes.lock_orders({order_id})[order_id]
+    row = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).first()
+    if order.status != OrderStatus.PENDING or row is None:
+        if row is not None:
+            due.plan_dispatch(order, refusal.retry_at or now + timedelta(seconds=60))
+        return
+    reason = refusal.reason if refusal.reason.startswith("waiting:") else f"waiting:{refusal.reason}"
+    is_over = now >= order.deadline_at
+    status = OrderStatus.REVIEW if is_over else OrderStatus.PENDING
+    changed = machine.change_order(order, status, ExternalStatus(order.external_status), "waiting:deadline" if is_over else reason, now)
+    if changed:
+        machine.record_story(order, "dispatch_refused", "dispatch", now, data={"steps": trace.steps, "why": refusal.detail})
+        if is_over:
+            machine.announce(order, now)
+    if is_over:
+        due.drop_dispatch(order)
+    else:
+        due.plan_dispatch(order, refusal.retry_at or now + timedelta(seconds=60))

@@ -1,0 +1,43 @@
+"""The trace of one dispatch: fifteen numbered steps, each logged with what it found, kept for the order's story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apps.common.logs import get_logger
+
+log = get_logger(__name__)
+
+STEPS: dict[int, str] = {
+    1: "lock_order",
+    2: "check_tenant",
+    3: "check_not_dispatched",
+    4: "load_routes",
+    5: "pick_route",
+    6: "load_mapping",
+    7: "load_integration",
+    8: "bind_adapter",
+    9: "build_request",
+    10: "record_attempt",
+    11: "send_request",
+    12: "read_answer",
+    13: "apply_outcome",
+    14: "write_story",
+    15: "schedule_check",
+}
+"""The steps of `try_auto_dispatch`, by number. The docs and the panel read this table."""
+
+Found = str | int | bool | None
+
+
+@dataclass(slots=True)
+class Trace:
+    """What each step found, in order. Holds ids, names and words; no PIN, no credential, no recipient."""
+
+    order_id: int
+    steps: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, n: int, **found: Found) -> None:
+        """Record that step `n` is done, and log it."""
+        self.steps.append({"n": n, "name": STEPS[n], **found})
+        log.info("dispatch_step", step=f"{n}/{len(STEPS)}", name=STEPS[n], order=self.order_id, **found)

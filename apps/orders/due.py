@@ -1,0 +1,114 @@
+"""The queue of record: claim what is due, and write when it is due next. The lease is `next_at` itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
+
+from apps.orders.models import Attempt, DueCheck, Order
+from apps.orders.states import DueKind
+from apps.orders.verdicts import Plan
+
+SOON = timedelta(seconds=2)
+"""What is due this soon counts as due when the order is asked for by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A due row taken by this process: nobody else asks until the lease is over; only its fence may reschedule."""
+
+    row_id: int
+    order_id: int
+    attempt_id: int
+    fence: int
+
+
+def _lock(rows: QuerySet[DueCheck]) -> QuerySet[DueCheck]:
+    """Row locks that pass over rows somebody else is claiming; SQLite's one writer at a time needs none."""
+    can_skip = connection.features.has_select_for_update_skip_locked
+    return rows.select_for_update(skip_locked=True) if can_skip else rows.select_for_update()
+
+
+def claim_lane(lane: int, now: datetime, lease: timedelta, limit: int) -> list[Claim]:
+    """Take at most `limit` due rows of one lane, oldest first, until `now + lease`."""
+    due = DueCheck.objects.filter(lane=lane, next_at__lte=now, attempt__isnull=False).order_by("next_at")
+    with transaction.atomic():
+        return _take(list(_lock(due)[:limit]), now, lease)
+
+
+def claim_order(order_id: int, now: datetime, lease: timedelta, *, is_forced: bool = False) -> list[Claim]:
+    """Take the order's attempts that are due within 2 s (or all of them, when a person asks)."""
+    due = DueCheck.objects.filter(order_id=order_id, attempt__isnull=False).order_by("next_at")
+    if not is_forced:
+        due = due.filter(next_at__lte=now + SOON)
+    with transaction.atomic():
+        return _take(list(_lock(due)), now, lease)
+
+
+def _take(rows: list[DueCheck], now: datetime, lease: timedelta) -> list[Claim]:
+    claims = []
+    for row in rows:
+        won = DueCheck.objects.filter(pk=row.pk, fence=row.fence).update(fence=F("fence") + 1, next_at=now + lease)
+        if won == 1 and row.attempt_id is not None:
+            claims.append(Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1))
+    return claims
+
+
+def due_lanes(now: datetime) -> list[int]:
+    """Lanes that have an attempt to ask about."""
+    due = DueCheck.objects.filter(next_at__lte=now, attempt__isnull=False)
+    return list(due.order_by("lane").values_list("lane", flat=True).distinct())
+
+
+def due_dispatches(now: datetime, limit: int) -> list[int]:
+    """Orders that wait to be sent, oldest first."""
+    due = DueCheck.objects.filter(lane=0, kind=DueKind.DISPATCH, next_at__lte=now).order_by("next_at")
+    return list(due.values_list("order_id", flat=True)[:limit])
+
+
+def plan_dispatch(order: Order, at: datetime) -> None:
+    """Make the order due for dispatch at `at`, whether or not it has a row."""
+    DueCheck.objects.update_or_create(
+        order=order, kind=DueKind.DISPATCH, defaults={"next_at": at, "lane": 0, "attempt": None}
+    )
+
+
+def drop_dispatch(order: Order) -> None:
+    """Nothing of this order is left to send."""
+    DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).delete()
+
+
+def plan_attempt(attempt: Attempt, plan: Plan | None, *, fence: int | None, seen: str, now: datetime) -> bool:
+    """Write the attempt's next due time, or delete its row when it is closed.
+
+    Scheduling by an older fence is dropped: whoever claimed the row since will write its own. Returns whether it was written.
+    """
+    rows = DueCheck.objects.filter(attempt=attempt)
+    if plan is None:
+        rows.delete()
+        return True
+    row = rows.first()
+    if row is None:
+        DueCheck.objects.create(
+            order_id=attempt.order_id,
+            attempt=attempt,
+            lane=attempt.integration_id,
+            kind=plan.kind,
+            next_at=plan.at,
+            tries=plan.tries,
+            errors=plan.errors,
+        )
+        return True
+    if fence is not None and row.fence != fence:
+        return False
+    news = {"digest": seen, "same_since": row.same_since if row.digest == seen and row.same_since else now}
+    fields = {"kind": plan.kind, "next_at": plan.at, "tries": plan.tries, "errors": plan.errors, "asked_at": now}
+    return rows.filter(fence=row.fence).update(asked=F("asked") + 1, **fields, **news) == 1
+
+
+def hurry(order_id: int, now: datetime) -> int:
+    """Make every row of the order due at once and bump its fence; returns how many there were."""
+    return DueCheck.objects.filter(order_id=order_id).update(next_at=now, fence=F("fence") + 1)

@@ -1,0 +1,281 @@
+"""Orders and all that is known of them. State is written by `apps.orders.machine` alone."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import Customer, Tenant, User
+from apps.catalog.models import Package
+from apps.common.crypto import open_text
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.providers.models import Integration, Route
+
+
+class Order(models.Model):
+    """One sale: who buys what for whom, at a price frozen at creation."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="orders")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders")
+    package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="orders")
+    product_name = models.CharField(max_length=120)
+    package_name = models.CharField(max_length=120)
+    needs_code = models.BooleanField()
+    quantity = models.PositiveIntegerField()
+    user_identifier = models.CharField(max_length=200, blank=True, default="")
+    extra_field = models.CharField(max_length=200, blank=True, default="")
+    params = models.JSONField(default=dict, blank=True)
+    unit_price_micros = models.BigIntegerField()
+    price_micros = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=12, choices=OrderStatus, default=OrderStatus.PENDING)
+    external_status = models.CharField(max_length=12, choices=ExternalStatus, default=ExternalStatus.NOT_SENT)
+    reason = models.CharField(max_length=120, blank=True, default="")
+    # `provider_referans` is added by 0001_add_provider_referans.
+    provider_referans = models.CharField(max_length=64, blank=True, default="", db_default="")
+    external_order_id = models.CharField(max_length=120, blank=True, default="")
+    client_reference = models.CharField(max_length=120, null=True, blank=True)
+    idempotency_key = models.CharField(max_length=120)
+    request_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "product_orders"
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        indexes = [
+            models.Index(fields=["provider_referans"], name="idx_orders_provider_referans"),
+            models.Index(fields=["tenant", "-id"], name="idx_orders_by_tenant"),
+            models.Index(fields=["customer", "-id"], name="idx_orders_by_customer"),
+        ]
+        constraints = [
+            # One key, one order, for ever: a repeated request finds the first order.
+            models.UniqueConstraint(fields=["customer", "idempotency_key"], name="order_once_per_key"),
+            models.UniqueConstraint(fields=["customer", "client_reference"], name="order_once_per_client_reference"),
+            # 'PENDING' beside 'pending' once hid orders from the poller.
+            models.CheckConstraint(condition=Q(status__in=OrderStatus.values), name="order_status_known"),
+            models.CheckConstraint(condition=Q(external_status__in=ExternalStatus.values), name="order_external_status_known"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, unit_price_micros__gt=0, price_micros=F("unit_price_micros") * F("quantity")),
+                name="order_price_is_unit_price_times_quantity",
+            ),
+            models.CheckConstraint(condition=~Q(status="review", reason=""), name="order_review_has_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+
+class OrderUnit(models.Model):
+    """One unit of an order's quantity with its share of the price."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="units")
+    n = models.PositiveIntegerField()
+    amount_micros = models.BigIntegerField()
+    status = models.CharField(max_length=8, choices=UnitStatus, default=UnitStatus.HELD)
+
+    class Meta:
+        db_table = "orders_unit"
+        constraints = [
+            models.UniqueConstraint(fields=["order", "n"], name="unit_once_per_number"),
+            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="unit_amount_positive"),
+            models.CheckConstraint(condition=Q(status__in=UnitStatus.values), name="unit_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.order_id}/{self.n}"
+
+
+class Attempt(models.Model):
+    """One try to buy at one provider account: written, with its reference, before the request leaves."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts")
+    integration = models.ForeignKey(Integration, on_delete=models.PROTECT, related_name="+")
+    route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="+")
+    integration_name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=32)
+    reference = models.CharField(max_length=64, unique=True)
+    product = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=AttemptState, default=AttemptState.SENDING)
+    outcome = models.CharField(max_length=24, blank=True, default="")
+    reason_code = models.CharField(max_length=60, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+    send_no = models.PositiveIntegerField(default=1)
+    send_deadline_at = models.DateTimeField()
+    expected_cost_micros = models.BigIntegerField(null=True, blank=True)
+    cost_micros = models.BigIntegerField(null=True, blank=True)
+    cost_currency = models.CharField(max_length=3)
+    provider_order_id = models.CharField(max_length=120, blank=True, default="")
+    created_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    doubt_since = models.DateTimeField(null=True, blank=True)
+    failed_seen_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    is_surplus = models.BooleanField(default=False)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "orders_attempt"
+        constraints = [
+            models.UniqueConstraint(fields=["integration", "reference"], name="attempt_reference_once_per_account"),
+            models.CheckConstraint(condition=Q(state__in=AttemptState.values), name="attempt_state_known"),
+            models.CheckConstraint(condition=~Q(reference=""), name="attempt_has_a_reference"),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class AttemptUnit(models.Model):
+    """Which units an attempt buys. While it `holds` a unit, no other attempt may."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="attempt_units")
+    unit = models.ForeignKey(OrderUnit, on_delete=models.PROTECT, related_name="attempt_units")
+    holds = models.BooleanField(default=True)
+
+    class Meta:
+        db_table = "orders_attempt_unit"
+        constraints = [
+            # The sentence that sells this product: a unit is bought by one attempt at a time, and never after delivery.
+            models.UniqueConstraint(fields=["unit"], condition=Q(holds=True), name="unit_held_by_one_attempt"),
+            models.UniqueConstraint(fields=["attempt", "unit"], name="attempt_unit_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.attempt_id}:{self.unit_id}"
+
+
+class DueCheck(models.Model):
+    """The queue of record: one narrow row per thing to do, with the time it is due. The lease is `next_at` itself."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="due_rows", db_constraint=False)
+    attempt = models.OneToOneField(
+        Attempt, on_delete=models.CASCADE, null=True, related_name="due_row", db_constraint=False
+    )
+    lane = models.BigIntegerField(default=0)
+    kind = models.CharField(max_length=8, choices=DueKind)
+    next_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(default=0)
+    errors = models.PositiveIntegerField(default=0)
+    fence = models.BigIntegerField(default=0)
+    asked_at = models.DateTimeField(null=True)
+    asked = models.PositiveIntegerField(default=0)
+    digest = models.CharField(max_length=16, default="")
+    same_since = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "orders_due_check"
+        indexes = [models.Index(fields=["lane", "next_at"], name="due_by_lane")]
+        constraints = [
+            models.UniqueConstraint(fields=["order"], condition=Q(kind="dispatch"), name="due_dispatch_once_per_order"),
+            models.CheckConstraint(condition=Q(kind__in=DueKind.values), name="due_kind_known"),
+            models.CheckConstraint(
+                condition=Q(kind="dispatch", attempt__isnull=True) | (~Q(kind="dispatch") & Q(attempt__isnull=False)),
+                name="due_dispatch_has_no_attempt",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.order_id} at {self.next_at:%H:%M:%S}"
+
+
+class Evidence(models.Model):
+    """What was asked and what came back, byte for byte (encrypted), before anyone interprets it. Append-only."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="evidence")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="evidence")
+    verb = models.CharField(max_length=10)
+    send_no = models.PositiveIntegerField(default=0)
+    request = models.TextField()
+    knowledge = models.CharField(max_length=10)
+    http_status = models.PositiveIntegerField(null=True)
+    detail = models.CharField(max_length=120, blank=True, default="")
+    outcome = models.CharField(max_length=24)
+    sealed_body = models.TextField(blank=True, default="")
+    body_digest = models.CharField(max_length=64, blank=True, default="")
+    latency_ms = models.PositiveIntegerField(default=0)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "orders_evidence"
+        verbose_name_plural = "evidence"
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.attempt_id} {self.outcome}"
+
+
+class OrderCode(models.Model):
+    """One delivered code. Never changed; `is_quarantined` codes came after the money had gone back and are shown to nobody."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="codes")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="codes")
+    sealed = models.TextField()
+    sealed_serial = models.TextField(blank=True, default="")
+    blind_index = models.CharField(max_length=64, db_index=True)
+    is_quarantined = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "orders_code"
+        constraints = [models.UniqueConstraint(fields=["attempt", "blind_index"], name="code_once_per_attempt")]
+
+    def __str__(self) -> str:
+        return f"code {self.pk}"
+
+    def reveal(self) -> dict[str, str]:
+        """The code in clear: `value` and `serial`. The caller records who looked."""
+        serial = open_text(self.sealed_serial) if self.sealed_serial else ""
+        return {"value": open_text(self.sealed), "serial": serial}
+
+
+class OrderEvent(models.Model):
+    """One line of an order's story: what changed, why, and where it stood afterwards. Append-only."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, null=True, related_name="+")
+    evidence = models.ForeignKey(Evidence, on_delete=models.PROTECT, null=True, related_name="+")
+    kind = models.CharField(max_length=40)
+    cause = models.CharField(max_length=40)
+    actor = models.CharField(max_length=80, blank=True, default="")
+    status = models.CharField(max_length=12)
+    external_status = models.CharField(max_length=12)
+    reason = models.CharField(max_length=120, blank=True, default="")
+    data = models.JSONField(default=dict)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "orders_event"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.order_id}"
+
+
+class Case(models.Model):
+    """A question about an order that money hangs on and a person must answer; the order's status stays what it is."""
+
+    class Reason(models.TextChoices):
+        LATE_DELIVERY = "late_delivery", _("delivered after the money went back")
+        SECOND_CODE = "second_code", _("a second, different PIN")
+        CODE_SOLD_TWICE = "code_sold_twice", _("this PIN was delivered before")
+        REVERSAL = "reversal", _("reversed by the provider")
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="cases")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=20, choices=Reason)
+    risk_micros = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    owner = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "orders_case"
+        constraints = [models.UniqueConstraint(fields=["attempt", "reason"], name="case_once_per_attempt_and_reason")]
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.order_id}"

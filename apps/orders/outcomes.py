@@ -1,0 +1,365 @@
+"""The one door for news about orders: facts, story and schedule of each piece of news in one transaction.
+
+`apply` takes a list; a single change is a list of one. Orders are locked in id order, then customer accounts in id order.
+Facts are merged by state, from anyone and in any order; scheduling only by whoever holds the fence.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.common.backoff import error_gap_s
+from apps.common.checkpoints import checkpoint
+from apps.common.logs import get_logger
+from apps.common.money import BadAmount, Money, to_micros
+from apps.orders import due, machine, routing, wake
+from apps.orders.evidence import record_evidence, store_codes, was_sold_before
+from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
+from apps.orders.news import News
+from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.tally import Tally, UnitFacts, tally
+from apps.orders.verdicts import Plan, Standing, Verdict, decide
+from apps.providers import troubles
+from apps.providers.contract import Outcome
+from apps.wallet import ledger
+
+log = get_logger(__name__)
+
+A, E = AttemptState, ExternalStatus
+
+EXTERNAL: dict[str, ExternalStatus] = {
+    "accepted": E.SENT,
+    "in_progress": E.PROCESSING,
+    "failed_once": E.PROCESSING,
+    "delivered": E.COMPLETED,
+    "delivered_without_code": E.COMPLETED,
+    "code_arrived": E.COMPLETED,
+    "refused": E.FAILED,
+    "failed": E.FAILED,
+    "not_sent": E.NOT_SENT,
+    "in_doubt": E.UNKNOWN,
+    "not_found": E.UNKNOWN,
+    "reversed": E.REVERSED,
+}
+"""What people read of a piece of news; whatever is not here leaves the word as it was."""
+
+QUIET = frozenset({"in_progress", "unchanged", "no_information", "code_missing", "not_found"})
+"""News that, repeated, only counts on the due row."""
+
+
+@dataclass(slots=True)
+class Change:
+    """What one piece of news changed, for the story and the schedule that follow. No `tally`: the order was not moved."""
+
+    order: Order
+    attempt: Attempt
+    news: News
+    verdict: Verdict
+    tally: Tally | None
+    evidence: Evidence | None
+    status_before: str
+    is_told: bool
+
+
+def apply(news: Sequence[News]) -> list[Change]:
+    """Apply every piece of news, all in one transaction. A poisonous one is bisected out and backs off alone."""
+    if not news:
+        return []
+    try:
+        with transaction.atomic():
+            lock_orders({item.order_id for item in news})
+            changes = [_apply_one(item) for item in sorted(news, key=lambda item: (item.order_id, item.attempt_id))]
+            checkpoint("apply.before_commit")
+    except Exception as error:
+        if len(news) == 1:
+            _set_aside(news[0], error)
+            return []
+        middle = len(news) // 2
+        return apply(news[:middle]) + apply(news[middle:])
+    checkpoint("apply.after_commit")
+    return changes
+
+
+def lock_orders(order_ids: set[int]) -> dict[int, Order]:
+    """The orders, locked in id order until the transaction ends."""
+    return {order.pk: order for order in Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk")}
+
+
+def _apply_one(news: News) -> Change:
+    change = settle(news)
+    tell(change)
+    schedule(change)
+    return change
+
+
+def _set_aside(news: News, error: Exception) -> None:
+    """The news could not be applied: keep its raw answer, ask again later, harm nobody else."""
+    log.error("news_set_aside", order=news.order_id, attempt=news.attempt_id, error=type(error).__name__, exc_info=error)
+    with transaction.atomic():
+        record_evidence(Attempt.objects.get(pk=news.attempt_id), news)
+        row = DueCheck.objects.filter(attempt_id=news.attempt_id, fence=news.fence).first()
+        if row is not None:
+            gap_s = error_gap_s(row.errors, random.random())  # noqa: S311 - jitter
+            DueCheck.objects.filter(pk=row.pk, fence=news.fence).update(
+                errors=row.errors + 1, next_at=news.at + timedelta(seconds=gap_s)
+            )
+
+
+def keep_answer(news: News) -> None:
+    """Commit the raw answer alone; what it means is found out by asking when the attempt's row is due."""
+    with transaction.atomic():
+        record_evidence(Attempt.objects.get(pk=news.attempt_id), news)
+
+
+# --- facts: state, PIN, money
+
+
+def settle(news: News, evidence: Evidence | None = None) -> Change:
+    """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
+    order = Order.objects.select_related("customer").get(pk=news.order_id)
+    attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
+    row = DueCheck.objects.filter(attempt=attempt).first()
+    verdict = decide(_standing(order, attempt, row), news, random.random())  # noqa: S311 - jitter
+    is_told = verdict.said not in QUIET or verdict.state != attempt.state or _is_first(row, news)
+    if evidence is None and (is_told or row is None or row.digest != news.class_digest()):
+        evidence = record_evidence(attempt, news)
+    status_before = order.status
+    held = AttemptUnit.objects.filter(attempt=attempt, holds=True).exists()
+    is_moving = verdict.state != attempt.state
+    _change_attempt(attempt, verdict, news)
+    _note_trouble(attempt, news)
+    if news.verb != "place" and (is_moving or not order.provider_referans):
+        save_provider_referans(order, attempt, news)
+    codes = store_codes(attempt, verdict.codes, is_quarantined=verdict.is_late, now=news.at)
+    _open_cases(order, attempt, verdict, codes, news.at)
+    result = _fold(order, verdict, news.at) if held else None
+    _move_money(order, attempt, verdict, result, evidence, news.at)
+    is_told |= _change_order(order, verdict, result, news.at)
+    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes))
+
+
+def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: datetime) -> bool:
+    """Write the folded standing; an order that no attempt held before this news stays as it is."""
+    if result is None:
+        return False
+    if order.status == OrderStatus.REVIEW and result.status is OrderStatus.PENDING:
+        machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus(order.external_status), "", now)
+    return machine.change_order(order, result.status, _external(order, verdict, result), result.reason, now)
+
+
+def _standing(order: Order, attempt: Attempt, row: DueCheck | None) -> Standing:
+    has_code = OrderCode.objects.filter(attempt=attempt, is_quarantined=False).exists()
+    return Standing(
+        state=AttemptState(attempt.state),
+        send_no=attempt.send_no,
+        needs_code=order.needs_code,
+        has_code=has_code,
+        order_in_review=order.status == OrderStatus.REVIEW,
+        order_deadline_at=order.deadline_at,
+        created_at=attempt.created_at,
+        doubt_since=attempt.doubt_since,
+        failed_seen_at=attempt.failed_seen_at,
+        delivered_at=attempt.delivered_at,
+        closed_at=attempt.closed_at,
+        tries=row.tries if row else 0,
+        errors=row.errors if row else 0,
+        caps=attempt.integration.caps(),
+    )
+
+
+def _is_first(row: DueCheck | None, news: News) -> bool:
+    return row is None or row.digest != news.class_digest()
+
+
+def _change_attempt(attempt: Attempt, verdict: Verdict, news: News) -> None:
+    fields: dict[str, object] = {"failed_seen_at": verdict.failed_seen_at}
+    if news.verb == "place":
+        fields["answered_at"] = news.at
+    if verdict.informs and (verdict.said not in QUIET or not attempt.outcome):
+        fields.update(outcome=news.result.outcome, reason_code=news.result.reason_code[:60], reason=news.result.reason[:300])
+    if verdict.state is A.IN_DOUBT and attempt.doubt_since is None:
+        fields["doubt_since"] = news.at
+    if verdict.state is A.DELIVERED and attempt.delivered_at is None:
+        fields["delivered_at"] = news.at
+    if verdict.plan is None or verdict.plan.kind is DueKind.WATCH:
+        fields["closed_at"] = attempt.closed_at or news.at
+    fields.update(_cost_fields(attempt, news), is_surplus=attempt.is_surplus or verdict.is_late)
+    machine.change_attempt(attempt, verdict.state, **fields)
+    if verdict.is_reversed:
+        machine.change_attempt(attempt, A.REVERSED)
+
+
+def _cost_fields(attempt: Attempt, news: News) -> dict[str, object]:
+    """What the provider says it charged; an amount we cannot store exactly is left to the evidence."""
+    if news.result.cost is None or attempt.cost_micros is not None:
+        return {}
+    try:
+        return {"cost_micros": to_micros(news.result.cost)}
+    except BadAmount:
+        log.warning("cost_unreadable", order=attempt.order_id, attempt=attempt.pk)
+        return {}
+
+
+def _note_trouble(attempt: Attempt, news: News) -> None:
+    outcome = news.result.outcome
+    if outcome in troubles.TROUBLES:
+        troubles.pause(attempt.integration, outcome, news.at, news.result.retry_after_s)
+    elif news.verb == "place" and outcome in (Outcome.ACCEPTED, Outcome.COMPLETED):
+        troubles.clear(attempt.integration)
+
+
+def save_provider_referans(order: Order, attempt: Attempt, news: News) -> None:
+    """The reference that the provider knows the order by: that of the first attempt that holds a unit, else the latest."""
+    holder = Attempt.objects.filter(order=order, attempt_units__holds=True).exclude(state=A.NOT_SENT).order_by("id").first()
+    fields = {"provider_referans": (holder or attempt).reference}
+    if news.result.provider_id:
+        fields["external_order_id"] = news.result.provider_id[:120]
+        Attempt.objects.filter(pk=attempt.pk).update(provider_order_id=news.result.provider_id[:120])
+    if order.sent_at is None:
+        Order.objects.filter(pk=order.pk, sent_at=None).update(sent_at=news.at)
+        order.sent_at = news.at
+    Order.objects.filter(pk=order.pk).update(**fields)
+    for name, value in fields.items():
+        setattr(order, name, value)
+
+
+def _open_cases(order: Order, attempt: Attempt, verdict: Verdict, new: list[OrderCode], now: datetime) -> None:
+    questions = {
+        Case.Reason.LATE_DELIVERY: verdict.is_late,
+        Case.Reason.REVERSAL: verdict.is_reversed,
+        Case.Reason.SECOND_CODE: bool(new) and OrderCode.objects.filter(attempt=attempt).count() > len(new),
+        Case.Reason.CODE_SOLD_TWICE: was_sold_before(new),
+    }
+    risk = sum(AttemptUnit.objects.filter(attempt=attempt).values_list("unit__amount_micros", flat=True))
+    for reason, is_open in questions.items():
+        if is_open:
+            Case.objects.get_or_create(
+                attempt=attempt,
+                reason=reason,
+                defaults={"order": order, "risk_micros": risk, "currency": order.currency, "opened_at": now},
+            )
+            log.warning("case_opened", order=order.pk, attempt=attempt.pk, reason=str(reason))
+
+
+def _fold(order: Order, verdict: Verdict, now: datetime) -> Tally:
+    units = unit_facts(order)
+    has_free = any(unit.holder is None and unit.status is UnitStatus.HELD for unit in units)
+    return tally(
+        units,
+        needs_code=order.needs_code,
+        now_status=OrderStatus(order.status),
+        now_reason=order.reason,
+        review=verdict.review or _review_of_others(order),
+        outlook=routing.survey(order, routing.load_routes(order), now).outlook() if has_free else None,
+    )
+
+
+def _review_of_others(order: Order) -> str:
+    """An order stays in review for doubt while any of its attempts is in doubt."""
+    if order.status != OrderStatus.REVIEW or order.reason != "waiting:in_doubt":
+        return ""
+    in_doubt = Attempt.objects.filter(order=order, state=A.IN_DOUBT, attempt_units__holds=True).exists()
+    return order.reason if in_doubt else ""
+
+
+def unit_facts(order: Order) -> list[UnitFacts]:
+    """Every unit of the order with the attempt that holds it."""
+    holders = {
+        link.unit_id: link.attempt
+        for link in AttemptUnit.objects.filter(unit__order=order, holds=True).select_related("attempt")
+    }
+    with_code = set(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
+    return [
+        UnitFacts(
+            id=unit.pk,
+            status=UnitStatus(unit.status),
+            holder=AttemptState(holders[unit.pk].state) if unit.pk in holders else None,
+            holder_has_code=unit.pk in holders and holders[unit.pk].pk in with_code,
+        )
+        for unit in OrderUnit.objects.filter(order=order).order_by("n")
+    ]
+
+
+def _move_money(
+    order: Order, attempt: Attempt, verdict: Verdict, result: Tally | None, evidence: Evidence | None, now: datetime
+) -> None:
+    capture, release = (result.capture, result.release) if result else ((), ())
+    postings = []
+    for unit in OrderUnit.objects.filter(order=order, pk__in=capture + release).order_by("n"):
+        money = Money(unit.amount_micros, order.currency)
+        if unit.pk in capture:
+            machine.change_unit(unit, UnitStatus.CAPTURED)
+            postings.append(ledger.capture_unit(order.pk, unit.pk, money))
+        else:
+            machine.change_unit(unit, UnitStatus.RELEASED)
+            reason = f"attempt {attempt.pk} {attempt.state}, evidence {evidence.pk if evidence else 'none'}"
+            postings.append(ledger.release_unit(order.customer_id, order.pk, unit.pk, money, reason))
+    cost = Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
+    if cost.micros and verdict.is_late and evidence is not None:
+        postings.append(ledger.late_cost(attempt.integration_id, order.pk, attempt.pk, evidence.pk, cost))
+    elif cost.micros and verdict.state is A.DELIVERED and not attempt.is_surplus:
+        postings.append(ledger.provider_cost(attempt.integration_id, order.pk, attempt.pk, cost))
+    if postings:
+        ledger.post(order.tenant_id, postings, now)
+
+
+def _external(order: Order, verdict: Verdict, result: Tally) -> ExternalStatus:
+    if order.status in SETTLED and not verdict.is_reversed:
+        return ExternalStatus(order.external_status)
+    if result.status is OrderStatus.PARTIAL:
+        return E.PARTIAL
+    return EXTERNAL.get(verdict.said, ExternalStatus(order.external_status))
+
+
+# --- story
+
+
+def tell(change: Change, data: dict[str, object] | None = None) -> OrderEvent | None:
+    """Append the change to the order's story, and to the outbox when its status moved. Silent news leaves no line."""
+    order, verdict, news = change.order, change.verdict, change.news
+    if change.status_before != order.status:
+        machine.announce(order, news.at)
+    log.info(
+        "news_applied",
+        order=order.pk,
+        attempt=change.attempt.pk,
+        verb=news.verb,
+        said=verdict.said,
+        state=change.attempt.state,
+        status=order.status,
+        new_codes=len(verdict.codes),
+    )
+    if verdict.pin_overdue and not OrderEvent.objects.filter(order=order, kind="pin_overdue").exists():
+        machine.record_story(order, "pin_overdue", news.verb, news.at, attempt=change.attempt)
+        log.warning("pin_overdue", order=order.pk, attempt=change.attempt.pk)
+    if not change.is_told and data is None:
+        return None
+    facts = {"attempt_state": change.attempt.state, "outcome": news.result.outcome, **(data or {})}
+    if news.result.reason:
+        facts["provider_words"] = news.result.reason[:300]
+    return machine.record_story(
+        order, verdict.said, news.verb, news.at, attempt=change.attempt, evidence=change.evidence, data=facts
+    )
+
+
+# --- schedule
+
+
+def schedule(change: Change) -> Plan | None:
+    """Write when to look next: the attempt's row, and the order's dispatch row while units are free."""
+    verdict, news, order = change.verdict, change.news, change.order
+    due.plan_attempt(change.attempt, verdict.plan, fence=news.fence, seen=news.class_digest(), now=news.at)
+    if change.tally is None:
+        return verdict.plan
+    if change.tally.dispatch_at is None:
+        due.drop_dispatch(order)
+        return verdict.plan
+    due.plan_dispatch(order, change.tally.dispatch_at)
+    if change.tally.dispatch_at <= news.at:
+        wake.dispatch_on_commit(order.pk, order.tenant_id)
+    return verdict.plan

@@ -1,0 +1,96 @@
+"""What others call: create an order, try to dispatch it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from apps.common import clock
+from apps.common.checkpoints import checkpoint
+from apps.common.logs import get_logger
+from apps.orders import machine, outcomes
+from apps.orders.creation import (
+    Created,
+    IdempotencyMismatch,
+    NewOrder,
+    OrderRefused,
+    create_order,
+)
+from apps.orders.dispatch import steps
+from apps.orders.dispatch.trace import Trace
+from apps.orders.models import Attempt
+
+__all__ = ["Created", "Dispatched", "IdempotencyMismatch", "NewOrder", "OrderRefused", "create_order", "try_auto_dispatch"]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What one call of `try_auto_dispatch` did: an attempt was sent (and what was said), or why not."""
+
+    order_id: int
+    attempt_id: int | None
+    said: str
+    is_sent: bool
+
+
+def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched:
+    """Make one purchase attempt for the order, if it waits for one: fifteen steps, at most one request.
+
+    Safe to call from anywhere, any number of times, at the same time: one caller wins, the others find nothing to do.
+    A refusal is recorded on the order with the next time to try; nothing is raised for it.
+    """
+    now = clock.now()
+    trace = Trace(order_id)
+    try:
+        with transaction.atomic():
+            order = steps.lock_order(trace, order_id)
+            steps.check_tenant(trace, order, tenant_id)
+            turn = steps.check_not_dispatched(trace, order, now)
+            routes = steps.load_routes(trace, order)
+            route = steps.pick_route(trace, order, routes, now)
+            mapping = steps.load_mapping(trace, order, route)
+            integration = steps.load_integration(trace, route)
+            bound = steps.bind_adapter(trace, integration)
+            request = steps.build_request(trace, bound, order, mapping, turn)
+            attempt = steps.record_attempt(trace, order, route, bound, request, turn, now)
+            checkpoint("dispatch.before_commit")
+    except steps.NothingToDo as nothing:
+        return Dispatched(order_id, None, nothing.reason, is_sent=False)
+    except (machine.Overtaken, IntegrityError) as lost:
+        log.info("dispatch_overtaken", order=order_id, by=type(lost).__name__)
+        return Dispatched(order_id, None, "claimed_by_another", is_sent=False)
+    except steps.DispatchRefused as refusal:
+        return _refused(trace, order_id, refusal, now)
+    except Exception as error:
+        log.exception("dispatch_failed", order=order_id, error=type(error).__name__)
+        return _refused(trace, order_id, steps.DispatchRefused("internal_error", type(error).__name__), now)
+    checkpoint("dispatch.after_commit")
+    sent = steps.send_request(trace, attempt, bound, request)
+    change = _settle(trace, attempt, sent, turn)
+    return Dispatched(order_id, attempt.pk, change.verdict.said if change else "set_aside", is_sent=True)
+
+
+def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) -> outcomes.Change | None:
+    """Steps 12 to 15. What cannot be applied is kept as evidence; the attempt's due row finds out later."""
+    try:
+        with transaction.atomic():
+            news = steps.read_answer(trace, attempt, sent, turn)
+            change = steps.apply_outcome(trace, news)
+            steps.write_story(trace, change)
+            steps.schedule_check(trace, change)
+    except Exception as error:
+        log.exception("settle_failed", order=attempt.order_id, attempt=attempt.pk, error=type(error).__name__)
+        outcomes.keep_answer(steps.as_news(attempt, sent, turn))
+        return None
+    return change
+
+
+def _refused(trace: Trace, order_id: int, refusal: steps.DispatchRefused, now: datetime) -> Dispatched:
+    with transaction.atomic():
+        steps.record_refusal(trace, order_id, refusal, now)
+    log.info("dispatch_refused", order=order_id, reason=refusal.reason)
+    return Dispatched(order_id, None, refusal.reason, is_sent=False)

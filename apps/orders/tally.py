@@ -1,0 +1,85 @@
+"""Where an order stands, folded from its units and attempts: what to capture, what to release, which status. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.orders.states import AttemptState, OrderStatus, UnitStatus
+
+O = OrderStatus
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFacts:
+    """One unit: where its money is, and the attempt that holds it (None: it is free)."""
+
+    id: int
+    status: UnitStatus
+    holder: AttemptState | None
+    holder_has_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What routing says of the free units: no route is left for ever, or when to try the next."""
+
+    is_exhausted: bool
+    retry_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The order's new standing. `dispatch_at` is when free units are tried again, None when there is nothing to send."""
+
+    capture: tuple[int, ...]
+    release: tuple[int, ...]
+    status: OrderStatus
+    reason: str
+    dispatch_at: datetime | None
+
+
+def tally(
+    units: Sequence[UnitFacts], *, needs_code: bool, now_status: OrderStatus, now_reason: str, review: str, outlook: Outlook | None
+) -> Tally:
+    """Fold the units. A conflict freezes the money until a person decides; `review` is what the latest news asks for."""
+    if now_status is O.REVIEW and now_reason.startswith("conflict:"):
+        return Tally((), (), O.REVIEW, now_reason, None)
+    if review.startswith("conflict:"):
+        return Tally((), (), O.REVIEW, review, None)
+    capture = tuple(unit.id for unit in units if _is_delivered(unit, needs_code))
+    free = [unit for unit in units if unit.status is UnitStatus.HELD and unit.holder is None]
+    release = tuple(unit.id for unit in free) if outlook and outlook.is_exhausted else ()
+    after = {unit.id: unit.status for unit in units}
+    after.update(dict.fromkeys(capture, UnitStatus.CAPTURED) | dict.fromkeys(release, UnitStatus.RELEASED))
+    if UnitStatus.HELD not in after.values():
+        return Tally(capture, release, _settled(set(after.values())), "", None)
+    dispatch_at = outlook.retry_at if outlook and free and not release else None
+    open_units = [unit for unit in units if after[unit.id] is UnitStatus.HELD]
+    is_untouched = all(unit.holder is None for unit in units)
+    status, reason = _open(open_units, review, outlook if dispatch_at else None, is_untouched=is_untouched)
+    return Tally(capture, release, status, reason, None if status is O.REVIEW else dispatch_at)
+
+
+def _is_delivered(unit: UnitFacts, needs_code: bool) -> bool:
+    is_there = unit.holder is AttemptState.DELIVERED and (unit.holder_has_code or not needs_code)
+    return unit.status is UnitStatus.HELD and is_there
+
+
+def _settled(kinds: set[UnitStatus]) -> OrderStatus:
+    if kinds == {UnitStatus.CAPTURED}:
+        return O.COMPLETED
+    return O.REJECTED if kinds == {UnitStatus.RELEASED} else O.PARTIAL
+
+
+def _open(
+    open_units: Sequence[UnitFacts], review: str, outlook: Outlook | None, *, is_untouched: bool
+) -> tuple[OrderStatus, str]:
+    if review:
+        return O.REVIEW, review
+    if outlook is not None:
+        return (O.PENDING if is_untouched else O.PROCESSING), outlook.reason
+    waits_for_pin = any(unit.holder is AttemptState.DELIVERED for unit in open_units)
+    return O.PROCESSING, "waiting:pin" if waits_for_pin else ""

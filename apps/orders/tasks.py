@@ -1,0 +1,25 @@
+"""The Celery tasks: wake-ups that translate ids into one call each. Correctness never depends on them being delivered once."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from apps.orders import monitoring, services
+
+
+@shared_task(name="apps.orders.tasks.dispatch_order")
+def dispatch_order(order_id: int, tenant_id: int | None = None) -> None:
+    """Try to dispatch one order now."""
+    services.try_auto_dispatch(order_id, tenant_id)
+
+
+@shared_task(name="apps.orders.tasks.check_order_status")
+def check_order_status(order_id: int, tenant_id: int | None = None) -> None:
+    """Ask once about one order's attempts that are due; the next time is written in the database, not retried here."""
+    monitoring.check_order(order_id, tenant_id)
+
+
+@shared_task(name="apps.orders.tasks.check_pending_orders_batch")
+def check_pending_orders_batch() -> None:
+    """Dispatch and ask everything that is due, until nothing is or 50 seconds are over; one copy at a time."""
+    monitoring.sweep()

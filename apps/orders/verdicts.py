@@ -1,0 +1,266 @@
+"""What news means for one attempt: a pure decision over (standing, news). Writes nothing, reads no clock, draws no dice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from apps.common.backoff import error_gap_s, spec_gap_s, with_jitter
+from apps.orders.news import NO_INFORMATION, News
+from apps.orders.states import FREEING, AttemptState, DueKind
+from apps.providers.contract import Capabilities, Code, Outcome
+
+A = AttemptState
+
+PIN_ALARM = timedelta(minutes=15)
+"""A delivery whose PIN is missing this long is told as overdue."""
+
+REFUSALS = frozenset(
+    {
+        Outcome.REJECTED,
+        Outcome.OUT_OF_STOCK,
+        Outcome.INSUFFICIENT_BALANCE,
+        Outcome.AUTH_ERROR,
+        Outcome.RATE_LIMITED,
+    }
+)
+"""Answers to a purchase that say for certain that nothing was bought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One attempt and its order as they are before the news. Times are aware; `tries` and `errors` are the due row's."""
+
+    state: AttemptState
+    send_no: int
+    needs_code: bool
+    has_code: bool
+    order_in_review: bool
+    order_deadline_at: datetime
+    created_at: datetime
+    doubt_since: datetime | None
+    failed_seen_at: datetime | None
+    delivered_at: datetime | None
+    closed_at: datetime | None
+    tries: int
+    errors: int
+    caps: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The next due time of an attempt's row."""
+
+    kind: DueKind
+    at: datetime
+    tries: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The whole change that follows from one piece of news, as a value."""
+
+    state: AttemptState
+    said: str
+    plan: Plan | None
+    codes: tuple[Code, ...] = ()
+    is_late: bool = False
+    is_reversed: bool = False
+    review: str = ""
+    failed_seen_at: datetime | None = None
+    informs: bool = True
+    pin_overdue: bool = False
+
+
+def decide(standing: Standing, news: News, draw: float) -> Verdict:
+    """What `news` changes. `draw` in [0, 1) is the jitter. Facts already known are never taken back."""
+    decider = _by_place if news.verb == "place" else _by_question
+    return _with_deadline(standing, decider(standing, news, draw), news.at)
+
+
+def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
+    """The answer to the purchase itself."""
+    outcome = news.result.outcome
+    if standing.state not in (A.SENDING, A.IN_DOUBT) or news.send_no != standing.send_no:
+        return _by_question(standing, news, draw) if outcome in _NEWS_OF_EXISTENCE else _nothing_new(standing, news, draw)
+    if outcome in REFUSALS and not news.result.codes:
+        return Verdict(A.REFUSED, "refused", None)
+    if outcome is Outcome.NOT_SENT:
+        # The resolver may have put it in doubt meanwhile; our own proof that nothing left is an absence then.
+        return Verdict(A.NOT_SENT if standing.state is A.SENDING else A.ABSENT, "not_sent", None)
+    if outcome is Outcome.ACCEPTED:
+        return Verdict(A.ACCEPTED, "accepted", _first_check(standing, news.at), news.result.codes)
+    if outcome is Outcome.COMPLETED:
+        return _delivered(standing, news, draw)
+    if outcome in _CONFLICTS or news.result.codes:
+        return _conflict(standing, news, draw)
+    return Verdict(A.IN_DOUBT, "in_doubt", _resolve_soon(standing, news))
+
+
+def _by_question(standing: Standing, news: News, draw: float) -> Verdict:
+    """The answer to a look-up or a status question."""
+    outcome = news.result.outcome
+    if outcome in NO_INFORMATION:
+        return _question_failed(standing, news, draw)
+    return _DECIDERS[standing.state](standing, news, draw)
+
+
+def _in_doubt(standing: Standing, news: News, draw: float) -> Verdict:
+    if news.result.outcome is Outcome.NOT_FOUND:
+        doubt_since = standing.doubt_since or standing.created_at
+        is_old = news.at - doubt_since >= timedelta(seconds=standing.caps.review_after_s)
+        return Verdict(
+            A.IN_DOUBT,
+            "not_found",
+            _next(standing, DueKind.RESOLVE, news.at, draw),
+            review="waiting:in_doubt" if is_old else "",
+        )
+    return _accepted(standing, news, draw)
+
+
+def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
+    outcome = news.result.outcome
+    if outcome is Outcome.COMPLETED:
+        return _delivered(standing, news, draw)
+    if outcome is Outcome.ACCEPTED:
+        return Verdict(A.ACCEPTED, "in_progress", _next(standing, DueKind.CHECK, news.at, draw), news.result.codes)
+    if outcome in _FAILURES and not news.result.codes:
+        return _failed_reading(standing, news, draw)
+    if outcome is Outcome.NOT_FOUND:
+        return _question_failed(standing, news, draw)
+    return _conflict(standing, news, draw)
+
+
+def _failed_reading(standing: Standing, news: News, draw: float) -> Verdict:
+    """A failure counts from the second reading that agrees, `failed_final_after_s` after the first."""
+    wait = timedelta(seconds=standing.caps.failed_final_after_s)
+    first_at = standing.failed_seen_at
+    if first_at is not None and news.at - first_at >= wait:
+        return Verdict(A.FAILED, "failed", _watch(standing, A.FAILED, news.at), failed_seen_at=first_at)
+    since = first_at or news.at
+    plan = Plan(DueKind.CHECK, max(since + wait, news.at + timedelta(seconds=standing.caps.poll.floor_s)), standing.tries, 0)
+    return Verdict(A.ACCEPTED, "failed_once", plan, failed_seen_at=since)
+
+
+def _delivered(standing: Standing, news: News, draw: float) -> Verdict:
+    if standing.needs_code and not (standing.has_code or news.result.codes):
+        fresh = replace(standing, tries=0)
+        return Verdict(A.DELIVERED, "delivered_without_code", _next(fresh, DueKind.CODE, news.at, draw))
+    return Verdict(A.DELIVERED, "delivered", _watch(standing, A.DELIVERED, news.at), news.result.codes)
+
+
+def _after_delivery(standing: Standing, news: News, draw: float) -> Verdict:
+    """Delivered already: a missing or second code is kept, a reversal is told, a regression is absorbed."""
+    outcome = news.result.outcome
+    owes_code = standing.needs_code and not standing.has_code
+    if news.result.codes:
+        return Verdict(A.DELIVERED, "code_arrived", _watch(standing, A.DELIVERED, news.at), news.result.codes)
+    if outcome is Outcome.REVERSED or (owes_code and outcome in _FAILURES):
+        plan = _next(standing, DueKind.CODE, news.at, draw) if owes_code else _watch(standing, A.DELIVERED, news.at)
+        review = "conflict:failed_after_delivery" if owes_code else ""
+        return Verdict(A.DELIVERED, "reversed", plan, is_reversed=not owes_code, review=review)
+    if not owes_code:
+        return Verdict(A.DELIVERED, "unchanged", _watch(standing, A.DELIVERED, news.at))
+    overdue = standing.delivered_at is not None and news.at - standing.delivered_at >= PIN_ALARM
+    return Verdict(A.DELIVERED, "code_missing", _next(standing, DueKind.CODE, news.at, draw), pin_overdue=overdue)
+
+
+def _after_freeing(standing: Standing, news: News, draw: float) -> Verdict:
+    """The unit was let go: a delivery now is surplus, anything else changes nothing."""
+    if news.result.outcome in (Outcome.COMPLETED, Outcome.PARTIAL) or news.result.codes:
+        return Verdict(A.DELIVERED, "late_delivery", None, news.result.codes, is_late=True)
+    return Verdict(standing.state, "unchanged", _watch(standing, standing.state, news.at))
+
+
+def _ended(standing: Standing, news: News, draw: float) -> Verdict:
+    return Verdict(standing.state, "unchanged", None, news.result.codes)
+
+
+def _conflict(standing: Standing, news: News, draw: float) -> Verdict:
+    """Words that contradict each other or need a person: the money stays where it is, nothing is bought again."""
+    state = A.IN_DOUBT if standing.state is A.SENDING else standing.state
+    plan = _next(standing, DueKind.RESOLVE if state is A.IN_DOUBT else DueKind.CHECK, news.at, draw)
+    return Verdict(state, "conflict", plan, news.result.codes, review=f"conflict:{news.result.outcome}")
+
+
+def _question_failed(standing: Standing, news: News, draw: float) -> Verdict:
+    """No information: its own back-off; the schedule is not advanced. An attempt nobody answers for is in doubt."""
+    state = A.IN_DOUBT if standing.state is A.SENDING else standing.state
+    gap = news.result.retry_after_s or error_gap_s(standing.errors, draw, floor_s=standing.caps.poll.floor_s)
+    plan = _plan_kind(standing, state)
+    review = ""
+    if state is A.IN_DOUBT:
+        since = standing.doubt_since or standing.created_at
+        review = "waiting:in_doubt" if news.at - since >= timedelta(seconds=standing.caps.review_after_s) else ""
+    due = Plan(plan, news.at + timedelta(seconds=gap), standing.tries, standing.errors + 1) if plan else None
+    return Verdict(state, "no_information", due, review=review, informs=False, failed_seen_at=standing.failed_seen_at)
+
+
+def _nothing_new(standing: Standing, news: News, draw: float) -> Verdict:
+    kind = _plan_kind(standing, standing.state)
+    plan = _next(standing, kind, news.at, draw) if kind else None
+    return Verdict(standing.state, "unchanged", plan, informs=False, failed_seen_at=standing.failed_seen_at)
+
+
+def _plan_kind(standing: Standing, state: AttemptState) -> DueKind | None:
+    if state is A.DELIVERED and standing.needs_code and not standing.has_code:
+        return DueKind.CODE
+    return {A.IN_DOUBT: DueKind.RESOLVE, A.SENDING: DueKind.RESOLVE, A.ACCEPTED: DueKind.CHECK}.get(
+        state, DueKind.WATCH if str(state) in standing.caps.flipping else None
+    )
+
+
+def _first_check(standing: Standing, now: datetime) -> Plan:
+    return Plan(DueKind.CHECK, now + timedelta(seconds=standing.caps.poll.first_s), 0, 0)
+
+
+def _resolve_soon(standing: Standing, news: News) -> Plan:
+    """The first look-up: never before the sender can no longer be sending."""
+    caps = standing.caps
+    quiet_at = standing.created_at + timedelta(seconds=caps.send_window_s + caps.place_timeout_s + caps.resolve_margin_s)
+    soon = news.at + timedelta(seconds=caps.poll.floor_s)
+    answered = news.exchange is not None and news.result.duplicate
+    return Plan(DueKind.RESOLVE, soon if answered else max(min(quiet_at, news.at + timedelta(seconds=caps.resolve_margin_s)), soon), 0, 0)
+
+
+def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan:
+    poll = standing.caps.poll
+    gap = poll.cap_s if standing.order_in_review else spec_gap_s(standing.tries, base_s=poll.base_s, cap_s=poll.cap_s)
+    return Plan(kind, now + timedelta(seconds=with_jitter(gap, draw, floor_s=poll.floor_s)), standing.tries + 1, 0)
+
+
+def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | None:
+    """A final state that was seen to flip is watched at the cap until its window is over; others are closed."""
+    caps = standing.caps
+    ends_at = (standing.closed_at or now) + timedelta(seconds=caps.final_after_s)
+    at = now + timedelta(seconds=caps.poll.cap_s)
+    return Plan(DueKind.WATCH, at, standing.tries + 1, 0) if str(state) in caps.flipping and at <= ends_at else None
+
+
+def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdict:
+    """After the order's deadline what is still open is a person's question; asking goes on at the cap."""
+    is_open = verdict.state in (A.IN_DOUBT, A.ACCEPTED) or (
+        verdict.state is A.DELIVERED and standing.needs_code and not (standing.has_code or verdict.codes) and not verdict.is_late
+    )
+    if not is_open or verdict.review or now < standing.order_deadline_at:
+        return verdict
+    return replace(verdict, review="waiting:pin" if verdict.state is A.DELIVERED else "waiting:deadline")
+
+
+_FAILURES = frozenset({Outcome.REJECTED, Outcome.OUT_OF_STOCK, Outcome.INSUFFICIENT_BALANCE})
+_CONFLICTS = frozenset({Outcome.PARTIAL, Outcome.REVERSED})
+_NEWS_OF_EXISTENCE = frozenset({Outcome.ACCEPTED, Outcome.COMPLETED})
+
+Decider = Callable[[Standing, News, float], Verdict]
+_DECIDERS: dict[AttemptState, Decider] = {
+    A.PREPARED: _in_doubt,
+    A.SENDING: _in_doubt,
+    A.IN_DOUBT: _in_doubt,
+    A.ACCEPTED: _accepted,
+    A.DELIVERED: _after_delivery,
+    A.PARTIAL: _ended,
+    A.REVERSED: _ended,
+    **{state: _after_freeing for state in FREEING},
+}

@@ -1,0 +1,10 @@
+"""Accounts at providers, mappings, routes, and the protocols to talk to them."""
+
+from django.apps import AppConfig
+
+
+class ProvidersConfig(AppConfig):
+    """Registers the room with Django."""
+
+    name = "apps.providers"
+    label = "providers"

@@ -1,0 +1,189 @@
+"""Accounts at providers, what a package is called there, and the ordered routes of a package."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import Tenant
+from apps.catalog.models import Package
+from apps.common.crypto import open_text, seal_text
+from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_for
+from apps.providers.contract import Account, Capabilities
+from apps.providers.options import BadOption, load_caps
+from apps.providers.registry import kind_choices, load_adapter
+
+IDENTITY = ("kind", "base_url", "login")
+"""What makes an account the same account: frozen once a purchase was tried there (also by a trigger)."""
+
+
+class Integration(models.Model):
+    """One account at one provider. Secrets are written, never shown."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="integrations", verbose_name=_("shop"))
+    name = models.CharField(_("name"), max_length=120)
+    kind = models.CharField(_("kind"), max_length=32, choices=kind_choices)
+    base_url = models.CharField(_("base URL"), max_length=200)
+    login = models.CharField(_("login"), max_length=120, blank=True)
+    sealed_secrets = models.TextField(blank=True, default="", editable=False)
+    currency = models.CharField(_("currency"), max_length=3)
+    options = models.JSONField(_("options"), default=dict, blank=True)
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_local = models.BooleanField(
+        _("on this machine"), default=False, help_text=_("may reach private addresses; set by a superuser only")
+    )
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.CharField(_("why it is paused"), max_length=200, blank=True)
+    troubles = models.PositiveIntegerField(default=0, editable=False)
+    in_use_since = models.DateTimeField(_("first purchase"), null=True, blank=True, editable=False)
+
+    class Meta:
+        db_table = "providers_integration"
+        verbose_name = _("provider account")
+        verbose_name_plural = _("provider accounts")
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="integration_name_once_per_shop")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Refuse an address that must not be reached, unknown options, and a changed identity after the first purchase."""
+        try:
+            check_url(self.base_url, self.egress_policy())
+        except EgressForbidden as error:
+            raise ValidationError({"base_url": str(error)}) from error
+        self._check_identity()
+        try:
+            self.caps()
+        except BadOption as error:
+            raise ValidationError({"options": str(error)}) from error
+
+    def _check_identity(self) -> None:
+        stored = Integration.objects.filter(pk=self.pk, in_use_since__isnull=False).first()
+        changed = [name for name in IDENTITY if stored and getattr(stored, name) != getattr(self, name)]
+        if changed:
+            text = _("cannot change after a purchase: make a new provider account and disable this one")
+            raise ValidationError(dict.fromkeys(changed, text))
+
+    def egress_policy(self) -> EgressPolicy:
+        """Where requests to this account may go."""
+        return policy_for(is_local=self.is_local)
+
+    def set_secrets(self, secrets: dict[str, str]) -> None:
+        """Seal `secrets` (field name to value) into the row; save it yourself."""
+        self.sealed_secrets = seal_text(json.dumps(secrets))
+
+    def account(self) -> Account:
+        """What an adapter needs, with opened secrets. Keep it out of logs."""
+        secrets = json.loads(open_text(self.sealed_secrets)) if self.sealed_secrets else {}
+        return Account(
+            base_url=self.base_url.rstrip("/"),
+            login=self.login,
+            secrets=secrets,
+            currency=self.currency,
+            options=self.options,
+        )
+
+    def caps(self) -> Capabilities:
+        """What this account can: its protocol's capabilities with this account's options."""
+        return load_caps(self.kind, self.options)
+
+    def is_paused(self, now: datetime) -> bool:
+        """Whether a trouble on our side of this account keeps new orders away from it."""
+        return self.paused_until is not None and self.paused_until > now
+
+
+class PackageMapping(models.Model):
+    """What a package is called at one provider: its ids are stored here, at mapping time, and never looked up on the way."""
+
+    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="mappings", verbose_name=_("package"))
+    integration = models.ForeignKey(
+        Integration, on_delete=models.PROTECT, related_name="mappings", verbose_name=_("provider account")
+    )
+    oyun = models.CharField(_("product id there (oyun)"), max_length=120)
+    kupur = models.CharField(_("denomination there (kupur)"), max_length=120, blank=True)
+    params = models.JSONField(_("further parameters"), default=dict, blank=True)
+    cost_micros = models.BigIntegerField(_("expected cost (millionths)"), null=True, blank=True)
+
+    class Meta:
+        db_table = "providers_package_mapping"
+        verbose_name = _("mapping")
+        verbose_name_plural = _("mappings")
+        constraints = [
+            models.UniqueConstraint(fields=["package", "integration"], name="mapping_once_per_package_and_account"),
+            models.CheckConstraint(condition=~Q(oyun=""), name="mapping_has_a_product_id"),
+            models.CheckConstraint(condition=Q(cost_micros__isnull=True) | Q(cost_micros__gte=0), name="mapping_cost_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.package} -> {self.integration}"
+
+    def clean(self) -> None:
+        """Package and account belong to one shop, and every id that the protocol needs is there."""
+        if self.package.tenant_id != self.integration.tenant_id:
+            raise ValidationError({"integration": _("this provider account belongs to another shop")})
+        product = self.product()
+        for name in load_adapter(self.integration.kind).mapping_fields:
+            if not product.get(name):
+                field = name if name in ("oyun", "kupur") else "params"
+                raise ValidationError({field: _("this provider needs %(name)s") % {"name": name}})
+
+    def product(self) -> dict[str, str]:
+        """The provider's ids, as an adapter gets them."""
+        ids = {"oyun": self.oyun, "kupur": self.kupur}
+        return {**{name: str(value) for name, value in self.params.items()}, **{k: v for k, v in ids.items() if v}}
+
+
+class Route(models.Model):
+    """One place where a package may be bought, in order of `position`.
+
+    `auto` sends by itself and needs an account; `manual` parks the order for a person and has none.
+    """
+
+    class Mode(models.TextChoices):
+        AUTO = "auto", _("automatic")
+        MANUAL = "manual", _("a person decides")
+
+    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="routes", verbose_name=_("package"))
+    position = models.PositiveSmallIntegerField(_("position"), default=1)
+    mode = models.CharField(_("mode"), max_length=8, choices=Mode, default=Mode.AUTO)
+    integration = models.ForeignKey(
+        Integration, on_delete=models.PROTECT, null=True, blank=True, related_name="routes", verbose_name=_("provider account")
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        db_table = "providers_route"
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["package", "position"], name="route_position_once_per_package"),
+            models.UniqueConstraint(fields=["package", "integration"], name="route_once_per_package_and_account"),
+            # An automatic route without an account, or a manual one with an account, left orders pending for ever.
+            models.CheckConstraint(
+                condition=Q(mode="auto", integration__isnull=False) | Q(mode="manual", integration__isnull=True),
+                name="route_auto_has_account_manual_has_none",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.package} #{self.position}"
+
+    def clean(self) -> None:
+        """An automatic route leads to an account of the same shop that the package is mapped to."""
+        if self.mode == self.Mode.AUTO and self.integration is None:
+            raise ValidationError({"integration": _("an automatic route needs a provider account")})
+        if self.mode == self.Mode.MANUAL and self.integration is not None:
+            raise ValidationError({"integration": _("a manual route has no provider account")})
+        if self.integration is None:
+            return
+        if self.integration.tenant_id != self.package.tenant_id:
+            raise ValidationError({"integration": _("this provider account belongs to another shop")})
+        if not PackageMapping.objects.filter(package=self.package, integration=self.integration).exists():
+            raise ValidationError({"integration": _("map the package to this provider account first")})

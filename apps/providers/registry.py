@@ -1,0 +1,31 @@
+"""The table of provider kinds: one line per protocol, from which forms, docs and tests derive theirs."""
+
+from __future__ import annotations
+
+from apps.providers.adapters.znet import Znet
+from apps.providers.contract import Adapter
+
+ADAPTERS: dict[str, Adapter] = {
+    "znet": Znet(),
+}
+
+
+class UnknownKind(LookupError):
+    """No adapter is registered for this kind of provider."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(f"{self.__doc__} Asked for {kind!r}; there are: {', '.join(sorted(ADAPTERS))}.")
+
+
+def load_adapter(kind: str) -> Adapter:
+    """The adapter of a kind. Raises UnknownKind, whose text names the kinds that exist."""
+    try:
+        return ADAPTERS[kind]
+    except KeyError:
+        raise UnknownKind(kind) from None
+
+
+def kind_choices() -> list[tuple[str, str]]:
+    """Kind and label of every adapter, for the choices of a form field."""
+    return [(kind, adapter.label) for kind, adapter in ADAPTERS.items()]

@@ -1,0 +1,99 @@
+"""Command line of the provider simulator: starts one server and prints where it listens."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from apps.simulator.clock import Clock
+from apps.simulator.fates import MIXES, FateBook
+from apps.simulator.ledger import Ledger
+from apps.simulator.server import Server
+from apps.simulator.world import World, advanced_by
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    if not options.allow_remote and not _is_loopback(options.host):
+        sys.stderr.write("the control API has no password: use a loopback --host, or --allow-remote\n")
+        return 2
+    asyncio.run(_run(options))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m apps.simulator", description="A provider to buy from in tests.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port; it is printed")
+    parser.add_argument("--truth", type=Path, required=True, help="the ledger; an existing one is continued")
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--mix", choices=sorted(MIXES), default="none")
+    parser.add_argument("--login", default="demo")
+    parser.add_argument("--password", default="demo-secret")
+    parser.add_argument("--balance", type=Decimal, default=Decimal("100000.00"), help="of a new ledger")
+    parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input ends")
+    parser.add_argument("--allow-remote", action="store_true", help="allow a --host that others can reach")
+    return parser
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _run(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    _stop_on_signals(_threadsafe(stop.set))
+    server = _build_server(options)
+    port = await server.start(options.host, options.port)
+    sys.stdout.write(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
+    if options.stop_with_parent:
+        threading.Thread(target=_wait_for_parent, args=(_threadsafe(stop.set),), daemon=True).start()
+    await stop.wait()
+    await server.stop()
+
+
+def _build_server(options: argparse.Namespace) -> Server:
+    truth = Ledger(options.truth)
+    entries = truth.entries()
+    world = World(options.login, options.password, options.balance, FateBook(options.seed, options.mix), truth)
+    world.rebuild(entries)
+    return Server(world, Clock(advanced_by(entries)))
+
+
+def _threadsafe(callback: Callable[[], None]) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+
+    def call() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(callback)
+
+    return call
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+def _wait_for_parent(stop: Callable[[], None]) -> None:
+    # os.read, not sys.stdin: a thread inside its lock would abort the interpreter at exit.
+    while os.read(0, 4096):
+        pass
+    stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,12 @@
+"""Every URL of the hub."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("apps.api.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("", include("apps.ops.urls")),
+    path("", include("apps.panel.urls")),
+]

@@ -1,0 +1,290 @@
+"""The scripts, the lists of packages and the sample environment keep their promises."""
+
+import importlib.util
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import tree_sitter_powershell
+from cryptography.fernet import Fernet
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from tree_sitter import Language, Parser
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET_NAMES = ["SECRET_KEY", "FIELD_KEYS", "CODE_INDEX_KEY", "API_KEY_PEPPER"]
+BOOTSTRAP_SCRIPTS = ["_bootstrap.py", "start.py", "test.py"]
+
+
+def load_script(name: str) -> ModuleType:
+    """A file of `scripts/` as a module; they are started by path and belong to no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def bootstrap() -> ModuleType:
+    return load_script("_bootstrap")
+
+
+@pytest.fixture
+def no_secrets_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process environment as a person has it, who keeps the secrets in `.env` alone."""
+    for name in [*SECRET_NAMES, "HUB_DATA_DIR"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+def values_of(path: Path) -> dict[str, str]:
+    """The assignments in an env file."""
+    return dict(line.split("=", 1) for line in path.read_text().splitlines() if line and not line.startswith("#"))
+
+
+class TestThePowerShellScript:
+    path = ROOT / "scripts" / "start_monitoring.ps1"
+
+    def test_parses(self) -> None:
+        parser = Parser(Language(tree_sitter_powershell.language()))
+        assert not parser.parse(self.path.read_bytes()).root_node.has_error
+
+    def test_is_ascii_with_windows_line_ends(self) -> None:
+        text = self.path.read_bytes()
+        assert text.isascii()
+        assert text.count(b"\n") == text.count(b"\r\n") > 0
+
+    def test_passes_arguments_and_exit_code_on(self) -> None:
+        text = self.path.read_text()
+        assert text.count("$start @args") == 3
+        assert text.count("exit $LASTEXITCODE") == 2
+
+
+class TestTheShellScript:
+    def test_passes_arguments_and_exit_code_on(self, tmp_path: Path) -> None:
+        script = tmp_path / "start_monitoring.sh"
+        script.write_bytes((ROOT / "scripts" / "start_monitoring.sh").read_bytes())
+        (tmp_path / "start.py").write_text("import sys\nprint(sys.argv[1:])\nsys.exit(7)\n")
+        done = subprocess.run(["sh", str(script), "--port", "a b"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (7, "['--port', 'a b']\n")
+
+
+@pytest.mark.usefixtures("no_secrets_set")
+class TestTheEnvFile:
+    def test_has_a_random_value_for_each_secret(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        assert bootstrap.ensure_env_file(tmp_path) == SECRET_NAMES
+        values = values_of(tmp_path / ".env")
+        key_id, _, key = values["FIELD_KEYS"].partition(":")
+        assert key_id == "k1"
+        assert Fernet(key).decrypt(Fernet(key).encrypt(b"pin")) == b"pin"
+        assert [len(bytes.fromhex(values[name])) for name in ("CODE_INDEX_KEY", "API_KEY_PEPPER")] == [32, 32]
+        assert len(values["SECRET_KEY"]) == 64
+
+    def test_differs_each_time(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        first, second = tmp_path / "first", tmp_path / "second"
+        for folder in (first, second):
+            folder.mkdir()
+            bootstrap.ensure_env_file(folder)
+        assert not set(values_of(first / ".env").values()) & set(values_of(second / ".env").values())
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
+    def test_is_readable_by_its_owner_alone(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        bootstrap.ensure_env_file(tmp_path)
+        assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+
+    def test_stays_as_it_is_the_second_time(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        bootstrap.ensure_env_file(tmp_path)
+        before = (tmp_path / ".env").read_bytes()
+        assert bootstrap.ensure_env_file(tmp_path) == []
+        assert (tmp_path / ".env").read_bytes() == before
+
+    def test_keeps_what_a_person_wrote(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        mine = b"# mine\nSECRET_KEY=kept\nFIELD_KEYS=\nLOG_FORMAT=json"
+        (tmp_path / ".env").write_bytes(mine)
+        assert bootstrap.ensure_env_file(tmp_path) == SECRET_NAMES[1:]
+        assert (tmp_path / ".env").read_bytes().startswith(mine + b"\n# ")
+        assert values_of(tmp_path / ".env")["SECRET_KEY"] == "kept"
+        assert values_of(tmp_path / ".env")["FIELD_KEYS"].startswith("k1:")
+
+    def test_leaves_out_what_the_environment_gives(
+        self, bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("FIELD_KEYS", "k9:from-a-vault")
+        assert bootstrap.ensure_env_file(tmp_path) == ["SECRET_KEY", "CODE_INDEX_KEY", "API_KEY_PEPPER"]
+
+    def test_is_not_invented_beside_a_database_written_with_other_keys(
+        self, bootstrap: ModuleType, tmp_path: Path
+    ) -> None:
+        (tmp_path / "var").mkdir()
+        (tmp_path / "var" / "db.sqlite3").touch()
+        with pytest.raises(SystemExit, match=r"put the \.env that belongs to it back"):
+            bootstrap.ensure_env_file(tmp_path)
+        assert not (tmp_path / ".env").exists()
+
+
+class TestAnOldPython:
+    def test_gets_one_sentence(self, bootstrap: ModuleType) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap.check_python((3, 10))
+        sentence = str(stopped.value)
+        assert sentence.startswith("Order Hub needs Python 3.11 or newer; this one is 3.10. ")
+        assert "\n" not in sentence
+
+    def test_is_told_the_newer_python_at_hand(
+        self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        newer = tmp_path / "python3.12"
+        newer.write_text("#!/bin/sh\necho 3.12.1\n")
+        newer.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "start.py"), "--port", "8001"])
+        with pytest.raises(SystemExit, match=r"Run: python3\.12 scripts/start\.py --port 8001$"):
+            bootstrap.check_python((3, 8))
+
+    @pytest.mark.parametrize("name", BOOTSTRAP_SCRIPTS)
+    def test_can_parse_what_tells_it(self, name: str) -> None:
+        compile_for = "import ast, sys; ast.parse(open(sys.argv[1]).read(), feature_version=(3, 7))"
+        subprocess.run([sys.executable, "-c", compile_for, str(ROOT / "scripts" / name)], check=True)
+
+    def test_without_venv_is_told_the_command_that_mends_it(
+        self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr(bootstrap.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
+        monkeypatch.setattr(bootstrap.sys, "platform", "linux")
+        package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+        with pytest.raises(SystemExit, match=rf"apt-get install {re.escape(package)}$"):
+            bootstrap._check_venv_module()
+
+
+class TestTheEnvironmentPlace:
+    def test_never_deletes_a_folder_that_is_not_an_environment(
+        self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "thesis.txt").write_text("years of work")
+        monkeypatch.setenv("HUB_VENV", str(tmp_path))
+        with pytest.raises(SystemExit, match="is not a Python environment"):
+            bootstrap.ensure_environment(dev=False)
+        assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+    def test_is_ready_only_with_the_packages_that_are_wanted(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        python = bootstrap.venv_python(tmp_path)
+        python.parent.mkdir()
+        python.symlink_to(sys.executable)
+        bootstrap._write_stamp(tmp_path, False)
+        assert bootstrap._is_ready(tmp_path, False)
+        assert not bootstrap._is_ready(tmp_path, True)
+        stamp = json.loads(bootstrap._stamp_file(tmp_path).read_text())
+        bootstrap._stamp_file(tmp_path).write_text(json.dumps({**stamp, "wanted": "other lists"}))
+        assert not bootstrap._is_ready(tmp_path, False)
+
+    def test_without_a_package_index_is_one_sentence(self, bootstrap: ModuleType, tmp_path: Path) -> None:
+        log = tmp_path / "install.log"
+        log.write_text("WARNING: Retrying after connection broken by 'NewConnectionError(...)'\nERROR: no version\n")
+        with pytest.raises(SystemExit, match=r"^The packages could not be downloaded: [^\n]+$"):
+            bootstrap._stop_for(log)
+
+
+class TestStart:
+    @pytest.mark.skipif(
+        not (ROOT / "apps" / "ops" / "start.py").exists(),
+        reason="apps.ops.start is not written",
+    )
+    def test_help_lists_the_options(self) -> None:
+        command = [sys.executable, str(ROOT / "scripts" / "start.py"), "--help"]
+        environment = {**os.environ, "HUB_VENV": sys.prefix}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        for option in ("--no-demo", "--port", "--data", "--check", "--seed"):
+            assert option in done.stdout
+
+
+class TestTheSampleEnvironment:
+    text = (ROOT / ".env.example").read_text()
+    documented = frozenset(re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE))
+
+    def test_names_every_variable_that_the_settings_read(self) -> None:
+        settings = ROOT / "config" / "settings.py"
+        source = settings.read_text() if settings.exists() else ""
+        read = set(re.findall(r"""\b(?:env(?:\.\w+)?|required|getenv|environ\.get)\(\s*["']([A-Z_]+)["']""", source))
+        read -= {"DJANGO_SETTINGS_MODULE"}
+        assert read - self.documented == set()
+
+    def test_names_every_secret_and_gives_none(self, bootstrap: ModuleType) -> None:
+        assert set(bootstrap.SECRETS) <= self.documented
+        for name in bootstrap.SECRETS:
+            assert re.search(rf"^#{name}=(k1:)?$", self.text, re.MULTILINE)
+
+
+class TestTheConstraints:
+    platforms = ("linux", "darwin", "win32")
+    pythons = ("3.11.2", "3.11.9", "3.12.8", "3.13.1")
+
+    @pytest.fixture
+    def pins(self) -> dict[str, str]:
+        lines = (ROOT / "constraints.txt").read_text().splitlines()
+        return dict(_pin(line) for line in lines if line and not line.startswith("#"))
+
+    @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+    def test_satisfy_the_ranges(self, name: str, pins: dict[str, str]) -> None:
+        for requirement in _requirements_in(ROOT / name):
+            pin = pins[canonicalize_name(requirement.name)]
+            assert SpecifierSet(str(requirement.specifier)).contains(pin), requirement
+
+    @pytest.mark.parametrize("python", pythons)
+    @pytest.mark.parametrize("platform", platforms)
+    def test_pin_everything_that_is_needed(self, platform: str, python: str, pins: dict[str, str]) -> None:
+        environment = {
+            "sys_platform": platform,
+            "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}[platform],
+            "os_name": "nt" if platform == "win32" else "posix",
+            "python_full_version": python,
+            "python_version": python.rpartition(".")[0],
+        }
+        runtime, dev = (_requirements_in(ROOT / name) for name in ("requirements.txt", "requirements-dev.txt"))
+        needed = set(_closure([*runtime, *dev], environment))
+        assert needed - set(pins) == set()
+
+
+def _pin(line: str) -> tuple[str, str]:
+    name, _, version = line.partition("==")
+    return canonicalize_name(name), version
+
+
+def _requirements_in(path: Path) -> list[Requirement]:
+    lines = (line.partition("  #")[0].strip() for line in path.read_text().splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-r"))]
+
+
+def _closure(wanted: list[Requirement], environment: dict[str, str]) -> Iterator[str]:
+    """The names of these packages and of all that they need, where the markers fit the environment."""
+    seen: set[tuple[str, str]] = set()
+    todo = [(requirement, "") for requirement in wanted]
+    while todo:
+        requirement, extra = todo.pop()
+        if requirement.marker and not requirement.marker.evaluate({**environment, "extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        yield name
+        for chosen in ("", *requirement.extras):
+            if (name, chosen) not in seen:
+                seen.add((name, chosen))
+                todo += [(Requirement(line), chosen) for line in _requires(name)]
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:  # not for this platform; what it needs is read where it is installed
+        return []

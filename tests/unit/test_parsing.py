@@ -1,0 +1,232 @@
+"""Reading text and amounts: exact values, and no exception for any input."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.providers.parsing import (
+    decode_text,
+    decode_url,
+    decode_url_field,
+    fold_turkish,
+    is_blank_code,
+    is_html,
+    parse_amount,
+)
+
+PROPERTY = settings(max_examples=500, deadline=None, database=None)
+
+
+class TestParseAmount:
+    @pytest.mark.parametrize(
+        ("text", "amount"),
+        [
+            ("12.50", "12.50"),
+            ("12,50", "12.50"),
+            ("{12.50}", "12.50"),
+            ("{ 12,50 }", "12.50"),
+            ("1.250,50", "1250.50"),
+            ("1,250.0000", "1250.0000"),
+            ("1.250", "1.250"),
+            ("1,250", "1.250"),
+            ("1.234.567", "1234567"),
+            ("1,234,567.8", "1234567.8"),
+            ("1.234.567,89", "1234567.89"),
+            ("0", "0"),
+            ("0.00", "0.00"),
+            (".5000", ".5000"),
+            (" 7 \n", "7"),
+            ("0012", "12"),
+            ("0.1234567890123456", "0.1234567890123456"),
+            ("999999999999.99", "999999999999.99"),
+        ],
+    )
+    def test_reads_the_forms_that_occur(self, text: str, amount: str) -> None:
+        assert str(parse_amount(text)) == str(Decimal(amount))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            " ",
+            "-5",
+            "-0.01",
+            "+5",
+            "NaN",
+            "Infinity",
+            "inf",
+            "1e5",
+            "0x10",
+            "1_000",
+            "12.",
+            ".",
+            ",",
+            "{}",
+            "12.50 TL",
+            "1 250,50",
+            "1.25,50",
+            "1.2500,50",
+            "1,25,000",
+            "1.250,500.00",
+            "1,250.500,00",
+            "12..50",
+            "12,,50",
+            "1234567890123",
+            "1.234.567.890.123",
+            "0.12345678901234567",
+            "9" * 100_000,
+            "1" + ".111" * 50_000,
+            "١٢",
+            "1२.50",
+            "²",
+            "abc",
+            "OK",
+            "None",
+            "null",
+            "true",
+        ],
+    )
+    def test_reads_nothing_else(self, text: str) -> None:
+        assert parse_amount(text) is None
+
+    @given(amount=st.decimals(0, 10**12 - 1, places=2))
+    @PROPERTY
+    def test_reads_back_every_form_of_an_amount(self, amount: Decimal) -> None:
+        dots = f"{amount:,.2f}"
+        comma = dots.translate(str.maketrans(",.", ".,"))
+        for text in (f"{amount:.2f}", f"{amount:.2f}".replace(".", ","), dots, comma, f"{{{dots}}}"):
+            assert parse_amount(text) == amount
+
+    @given(text=st.text())
+    @PROPERTY
+    def test_gives_a_sum_of_money_or_none_for_any_text(self, text: str) -> None:
+        amount = parse_amount(text)
+        assert amount is None or (type(amount) is Decimal and amount.is_finite() and 0 <= amount < 10**12)
+
+    @given(text=st.from_regex(r"[{}.,0-9+-]{0,20}", fullmatch=True))
+    @PROPERTY
+    def test_gives_a_sum_of_money_or_none_for_any_digits(self, text: str) -> None:
+        amount = parse_amount(text)
+        assert amount is None or (type(amount) is Decimal and 0 <= amount < 10**12)
+
+
+class TestDecodeText:
+    @pytest.mark.parametrize(
+        ("body", "content_type", "text"),
+        [
+            ("şifre".encode(), "", "şifre"),
+            ("şifre".encode(), "text/html; charset=UTF-8", "şifre"),
+            ("şifre".encode("cp1254"), "", "şifre"),
+            ("şifre".encode("cp1254"), "text/html; charset=windows-1254", "şifre"),
+            ("şifre".encode("cp1254"), "text/html; charset=utf-8", "şifre"),
+            ("şifre".encode("iso-8859-9"), 'text/html; charset="ISO-8859-9"', "şifre"),
+            ("Ã¼".encode("cp1252"), "text/html; charset=iso-8859-1", "Ã¼"),
+            ("şifre".encode(), "text/html; charset=no-such-thing", "şifre"),
+            ("şifre".encode(), "text/html; charset=idna", "şifre"),
+            (b"\\x41", "text/html; charset=unicode_escape", "\\x41"),
+            (b"\xef\xbb\xbf OK|1 \r\n", "", "OK|1"),
+            (b"\xef\xbb\xbf\xef\xbb\xbfOK", "", "OK"),
+            (b"", "", ""),
+            (b"\x81", "", None),
+            (b"a\x9d\xff", "text/html; charset=utf-8", None),
+        ],
+    )
+    def test_reads_header_then_utf_8_then_cp1254(self, body: bytes, content_type: str, text: str | None) -> None:
+        assert decode_text(body, content_type) == text
+
+    @given(body=st.binary(), content_type=st.text())
+    @PROPERTY
+    def test_never_raises_and_never_replaces(self, body: bytes, content_type: str) -> None:
+        text = decode_text(body, content_type)
+        assert text is None or "\ufffd" not in text or "\ufffd".encode() in body
+
+    @given(text=st.text(st.characters(codec="utf-8")))
+    @PROPERTY
+    def test_reads_utf_8_exactly(self, text: str) -> None:
+        assert decode_text(text.encode()) == text.lstrip("\ufeff").strip()
+
+
+class TestDecodeUrl:
+    @pytest.mark.parametrize(
+        ("text", "decoded"),
+        [
+            ("Y%C3%BCklendi+-ONAYLANDI", "Yüklendi -ONAYLANDI"),
+            ("OK%7C2%7CAB%2BC", "OK|2|AB+C"),
+            ("y%FCklendi", "yüklendi"),
+            ("100% tamam", "100% tamam"),
+            ("100%", "100%"),
+            ("%41 %42", "%41 %42"),
+            ("%4", "%4"),
+            ("ü%41", "ü%41"),
+            ("a+b", "a+b"),
+            ("%81", "%81"),
+            ("", ""),
+        ],
+    )
+    def test_decodes_only_what_looks_encoded(self, text: str, decoded: str) -> None:
+        assert decode_url(text) == decoded
+
+    def test_decodes_a_known_field_by_its_plus(self) -> None:
+        assert decode_url_field("a+b") == "a b"
+
+    def test_takes_no_long_time(self) -> None:
+        start = time.perf_counter()
+        decode_url("%41" * 80_000 + " ")
+        is_html("x" * 250_000)
+        is_html("<" * 250_000)
+        assert time.perf_counter() - start < 0.5
+
+
+class TestIsHtml:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "<html>",
+            "<!DOCTYPE html>",
+            " \n<br />",
+            "<?xml version='1.0'?>",
+            "Hata <BODY class=x>",
+            "OK|1\n<html lang=tr>",
+        ],
+    )
+    def test_knows_a_page(self, text: str) -> None:
+        assert is_html(text)
+
+    @pytest.mark.parametrize("text", ["", "OK|12.50|3", "OK|2|<b>1</b>|", "OK|1||5 < 7", "OK|2|<header>|"])
+    def test_knows_an_answer(self, text: str) -> None:
+        assert not is_html(text)
+
+
+class TestIsBlankCode:
+    @pytest.mark.parametrize("text", ["", " ", "\t\n", "-", " - ", "null", "NULL", " Null "])
+    def test_knows_the_blank_forms(self, text: str) -> None:
+        assert is_blank_code(text)
+
+    @pytest.mark.parametrize("text", ["0", "--", "- -", "nullx", "yok", "A-", "–"])
+    def test_takes_everything_else_for_a_code(self, text: str) -> None:
+        assert not is_blank_code(text)
+
+
+class TestFoldTurkish:
+    @pytest.mark.parametrize(
+        ("text", "folded"),
+        [
+            ("ŞİFRE GEÇERSİZ", "sifre gecersiz"),
+            ("şıfre  geçersiz", "sifre gecersiz"),
+            ("Bağlantı\tÖnce ÜRÜN", "baglanti once urun"),
+            ("I İ ı i", "i i i i"),
+            ("i\u0307p", "ip"),
+        ],
+    )
+    def test_makes_every_i_and_mark_alike(self, text: str, folded: str) -> None:
+        assert fold_turkish(text) == folded
+
+    @given(text=st.text())
+    @PROPERTY
+    def test_is_stable(self, text: str) -> None:
+        assert fold_turkish(fold_turkish(text)) == fold_turkish(text)
