@@ -14,9 +14,11 @@ env.read_env(BASE_DIR / ".env")
 
 def required(name: str) -> str:
     """The value of a secret that has no default; says how to get one."""
-    value = env.str(name, default="")
+    value: str = env.str(name, default="")
     if not value:
-        raise ImproperlyConfigured(f"{name} is not set. Run `python3 scripts/start.py` once: it writes .env with random keys.")
+        raise ImproperlyConfigured(
+            f"{name} is not set. Run `python3 scripts/start.py` once: it writes .env with random keys."
+        )
     return value
 
 
@@ -149,7 +151,6 @@ CELERY_TASK_ROUTES = {
     "apps.ops.tasks.heartbeat": {"queue": "poll"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_ETA_TASK_LIMIT = 1000
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 30
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True

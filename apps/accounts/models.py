@@ -45,7 +45,10 @@ class User(AbstractUser):
         if not self.is_active:
             return False
         roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
-        return self.is_superuser or self.memberships.filter(tenant_id=tenant_id, tenant__is_active=True, role__in=roles).exists()
+        return (
+            self.is_superuser
+            or self.memberships.filter(tenant_id=tenant_id, tenant__is_active=True, role__in=roles).exists()
+        )
 
 
 class Membership(models.Model):
@@ -96,7 +99,12 @@ class Customer(models.Model):
     name = models.CharField(_("name"), max_length=120)
     currency = models.CharField(_("currency"), max_length=3, default="TRY")
     price_group = models.ForeignKey(
-        PriceGroup, on_delete=models.PROTECT, null=True, blank=True, related_name="customers", verbose_name=_("price group")
+        PriceGroup,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="customers",
+        verbose_name=_("price group"),
     )
     is_active = models.BooleanField(_("active"), default=True)
 
@@ -113,7 +121,9 @@ class Customer(models.Model):
 class ApiKey(models.Model):
     """A customer's key: `public_id` is the name it is known by, the secret is kept as a hash only."""
 
-    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="api_keys", verbose_name=_("customer"))
+    customer = models.ForeignKey(
+        Customer, on_delete=models.CASCADE, related_name="api_keys", verbose_name=_("customer")
+    )
     public_id = models.CharField(_("key id"), max_length=24, unique=True)
     secret_hash = models.CharField(max_length=64, editable=False)
     label = models.CharField(_("label"), max_length=80, blank=True)
@@ -128,7 +138,8 @@ class ApiKey(models.Model):
         verbose_name_plural = _("API keys")
         constraints = [
             models.CheckConstraint(
-                condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at")), name="api_key_expires_after_creation"
+                condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at")),
+                name="api_key_expires_after_creation",
             )
         ]
 

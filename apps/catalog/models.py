@@ -55,7 +55,9 @@ class InputField(models.Model):
     label_ar = models.CharField(_("label (Arabic)"), max_length=120, blank=True)
     label_tr = models.CharField(_("label (Turkish)"), max_length=120, blank=True)
     target = models.CharField(_("goes to"), max_length=16, choices=Target, default=Target.USER_IDENTIFIER)
-    pattern = models.CharField(_("pattern"), max_length=200, blank=True, help_text=_("regular expression for the whole value"))
+    pattern = models.CharField(
+        _("pattern"), max_length=200, blank=True, help_text=_("regular expression for the whole value")
+    )
     required = models.BooleanField(_("required"), default=True)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
@@ -109,7 +111,9 @@ class Package(models.Model):
         verbose_name_plural = _("packages")
         constraints = [
             models.UniqueConstraint(fields=["tenant", "code"], name="package_code_once_per_shop"),
-            models.CheckConstraint(condition=Q(quantity_kind__in=["one", "list", "range"]), name="package_quantity_kind_known"),
+            models.CheckConstraint(
+                condition=Q(quantity_kind__in=["one", "list", "range"]), name="package_quantity_kind_known"
+            ),
             models.CheckConstraint(
                 condition=Q(quantity_min__gte=1, quantity_max__lte=MAX_QUANTITY, quantity_min__lte=F("quantity_max")),
                 name="package_quantity_range_sane",
@@ -152,7 +156,12 @@ class PackagePrice(models.Model):
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="prices", verbose_name=_("package"))
     price_group = models.ForeignKey(
-        PriceGroup, on_delete=models.CASCADE, null=True, blank=True, related_name="prices", verbose_name=_("price group")
+        PriceGroup,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="prices",
+        verbose_name=_("price group"),
     )
     currency = models.CharField(_("currency"), max_length=3)
     unit_price_micros = models.BigIntegerField(_("unit price (millionths)"))
@@ -162,7 +171,9 @@ class PackagePrice(models.Model):
         verbose_name = _("price")
         verbose_name_plural = _("prices")
         constraints = [
-            models.UniqueConstraint(fields=["package", "price_group", "currency"], name="price_once_per_group_and_currency"),
+            models.UniqueConstraint(
+                fields=["package", "price_group", "currency"], name="price_once_per_group_and_currency"
+            ),
             models.UniqueConstraint(
                 fields=["package", "currency"], condition=Q(price_group__isnull=True), name="price_once_for_all_groups"
             ),

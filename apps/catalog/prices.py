@@ -7,7 +7,7 @@ from apps.catalog.models import Package, PackagePrice
 
 
 class NoPrice(Exception):
-    """This package has no price for this customer in the wallet's currency; a missing price blocks, it is never zero."""
+    """No price for this customer in the wallet's currency; a missing price blocks, it is never zero."""
 
 
 def load_unit_price(package: Package, customer: Customer) -> int:

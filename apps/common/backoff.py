@@ -6,7 +6,7 @@ JITTER = 0.1
 
 
 def spec_gap_s(tries: int, *, base_s: float = 30, cap_s: float = 600) -> float:
-    """Seconds to wait after the `tries`-th answer that changed nothing (0 is the first): base x 2^tries, at most `cap_s`."""
+    """Seconds to wait after answer `tries` (0 is the first) changed nothing: base x 2^tries up to `cap_s`."""
     return float(min(base_s * 2.0 ** min(tries, 30), cap_s))
 
 

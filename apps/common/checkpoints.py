@@ -1,4 +1,4 @@
-"""Named points around commits, sends and publishes where a proof may crash, pause or repeat the process; no-op otherwise."""
+"""Named points around commits, sends and publishes where a proof may crash or pause the process; else no-op."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -12,7 +13,21 @@ import structlog
 from apps.common.wire import REDACTED
 
 SECRET_NAMES = frozenset(
-    {"password", "sifre", "secret", "secrets", "token", "api_key", "authorization", "pin", "code", "codes", "kod", "value", "sealed"}
+    {
+        "password",
+        "sifre",
+        "secret",
+        "secrets",
+        "token",
+        "api_key",
+        "authorization",
+        "pin",
+        "code",
+        "codes",
+        "kod",
+        "value",
+        "sealed",
+    }
 )
 """Field names whose values are never logged, whatever they hold."""
 
@@ -66,6 +81,7 @@ def logging_config(log_format: str, level: str) -> Mapping[str, object]:
         "loggers": {
             "apps": {"level": level},
             "celery": {"level": "WARNING"},
+            "kombu": {"level": "ERROR"},
             "django_structlog": {"level": "WARNING"},
         },
     }
@@ -73,8 +89,6 @@ def logging_config(log_format: str, level: str) -> Mapping[str, object]:
 
 def configure(config: Mapping[str, object]) -> None:
     """Apply `config` and point structlog at it; a log line that fails is dropped, never raised."""
-    import logging.config
-
     logging.raiseExceptions = False
     logging.config.dictConfig(dict(config))
     structlog.configure(

@@ -411,6 +411,7 @@ class _OneShotConnection:
         if self._shot.has_dialed:
             raise Stop("a second connection is never made")
         self._shot.has_dialed = True
+        trouble = OSError("the name has no address")
         for left in range(len(self._addresses), 0, -1):
             try:
                 return self._dial_one(self._addresses[-left], self._shot.remaining() / left)

@@ -12,7 +12,7 @@ from django.db.migrations.state import StateApps
 
 @dataclass(frozen=True, slots=True)
 class Forbid:
-    """Refuse an action (UPDATE or DELETE) on a table, where `when` (an SQL condition on OLD and NEW) holds or always."""
+    """Refuse UPDATE or DELETE on a table, always or where `when` (an SQL condition on OLD and NEW) holds."""
 
     table: str
     action: str

@@ -1,4 +1,4 @@
-"""What travels between an adapter and a transport: calls, replies, and what is known when there is none. No I/O here."""
+"""What travels between an adapter and a transport: calls, replies, and what is known without one. No I/O here."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ FAST_OPTIONS = {
     "final_after_s": 60,
     "review_after_s": 20,
 }
-"""The demo's provider answers within seconds, so it is asked within seconds; a real account starts from its protocol's figures."""
+"""The demo's provider answers within seconds and is asked within seconds; a real account has its protocol's figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,10 @@ DEMO: tuple[Goods, ...] = (
 
 @transaction.atomic
 def load_demo(panel_url: str, now: datetime) -> Tenant:
-    """Create the demo shop, or point the one that is there at the simulator's new address as long as it was not used."""
-    tenant, is_new = Tenant.objects.get_or_create(slug=SLUG, defaults={"name": "Demo Shop", "timezone": "Europe/Istanbul"})
+    """Create the demo shop, or return the one that is there."""
+    tenant, is_new = Tenant.objects.get_or_create(
+        slug=SLUG, defaults={"name": "Demo Shop", "timezone": "Europe/Istanbul"}
+    )
     if not is_new:
         return tenant
     group = PriceGroup.objects.create(tenant=tenant, name="Resellers")
@@ -107,7 +109,13 @@ def load_demo(panel_url: str, now: datetime) -> Tenant:
         customer = Customer.objects.create(tenant=tenant, name=name, currency="TRY", price_group=group)
         money = Money(to_micros(balance), "TRY")
         ledger.deposit(
-            tenant.pk, customer.pk, money, key=f"deposit:demo:{customer.pk}", reason="demo balance", actor="start", now=now
+            tenant.pk,
+            customer.pk,
+            money,
+            key=f"deposit:demo:{customer.pk}",
+            reason="demo balance",
+            actor="start",
+            now=now,
         )
     return tenant
 

@@ -1,6 +1,12 @@
-"""URLs of this room."""
+"""Health pages: `/livez`, `/readyz`, `/statusz`."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from apps.ops import views
 
 app_name = "ops"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("livez", views.livez, name="livez"),
+    path("readyz", views.readyz, name="readyz"),
+    path("statusz", views.statusz, name="statusz"),
+]

@@ -115,7 +115,9 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
     Raises a child of `OrderRefused` that says what to do; then nothing was written.
     """
     if not KEY.fullmatch(idempotency_key):
-        raise BadKey("send an Idempotency-Key header of 1 to 120 visible ASCII characters, one per order you mean to place")
+        raise BadKey(
+            "send an Idempotency-Key header of 1 to 120 visible ASCII characters, one per order you mean to place"
+        )
     first = _find_first(customer, new, idempotency_key)
     if first is not None:
         return Created(first, is_replay=True)
@@ -164,7 +166,9 @@ def _check_fields(package: Package, given: Mapping[str, str]) -> dict[str, str |
     for name in given:
         if name not in known:
             names = ", ".join(known) or "none"
-            raise BadField(f"field {name[:40]!r} is not known for this product; its fields are: {names}", f"/fields/{name[:40]}")
+            raise BadField(
+                f"field {name[:40]!r} is not known for this product; its fields are: {names}", f"/fields/{name[:40]}"
+            )
     params: dict[str, str] = {}
     targets: dict[str, str | dict[str, str]] = {"params": params}
     for name, wanted in known.items():
@@ -242,7 +246,9 @@ def _hold(order: Order, price: Money, now: datetime) -> None:
         ledger.hold_order(order.tenant_id, order.customer_id, order.pk, price, now)
     except ledger.NotEnoughMoney as error:
         balance = ledger.balance_of(order.customer_id, price.currency)
-        raise NotEnoughBalance(f"the order costs {price}, the wallet has {balance}; add money and send it again") from error
+        raise NotEnoughBalance(
+            f"the order costs {price}, the wallet has {balance}; add money and send it again"
+        ) from error
 
 
 def _lost_race(customer: Customer, new: NewOrder, key: str) -> Created:

@@ -12,6 +12,7 @@ from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.states import DueKind
 from apps.orders.verdicts import Plan
 
+STUCK_FOR = timedelta(seconds=60)
 SOON = timedelta(seconds=2)
 """What is due this soon counts as due when the order is asked for by name."""
 
@@ -63,10 +64,17 @@ def due_lanes(now: datetime) -> list[int]:
     return list(due.order_by("lane").values_list("lane", flat=True).distinct())
 
 
-def due_dispatches(now: datetime, limit: int) -> list[int]:
-    """Orders that wait to be sent, oldest first."""
+def due_dispatches(now: datetime, limit: int) -> dict[int, int]:
+    """Orders that wait to be sent, oldest first, with the fence of each."""
     due = DueCheck.objects.filter(lane=0, kind=DueKind.DISPATCH, next_at__lte=now).order_by("next_at")
-    return list(due.values_list("order_id", flat=True)[:limit])
+    return dict(due.values_list("order_id", "fence")[:limit])
+
+
+def put_off_untouched(seen: dict[int, int], now: datetime) -> None:
+    """Rows that a dispatch neither took nor moved would be due for ever: look at them again in a minute."""
+    for order_id, fence in seen.items():
+        rows = DueCheck.objects.filter(order_id=order_id, kind=DueKind.DISPATCH, fence=fence, next_at__lte=now)
+        rows.update(next_at=now + STUCK_FOR)
 
 
 def plan_dispatch(order: Order, at: datetime) -> None:
@@ -84,7 +92,7 @@ def drop_dispatch(order: Order) -> None:
 def plan_attempt(attempt: Attempt, plan: Plan | None, *, fence: int | None, seen: str, now: datetime) -> bool:
     """Write the attempt's next due time, or delete its row when it is closed.
 
-    Scheduling by an older fence is dropped: whoever claimed the row since will write its own. Returns whether it was written.
+    Scheduling by an older fence is dropped: whoever claimed the row since will write its own. Returns whether it was.
     """
     rows = DueCheck.objects.filter(attempt=attempt)
     if plan is None:

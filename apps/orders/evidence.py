@@ -33,7 +33,7 @@ def record_evidence(attempt: Attempt, news: News) -> Evidence:
 
 
 def store_codes(attempt: Attempt, codes: tuple[Code, ...], *, is_quarantined: bool, now: datetime) -> list[OrderCode]:
-    """Append the codes that this attempt does not have yet; what is stored is never overwritten. Returns the new ones."""
+    """Append the codes that this attempt does not have yet and return them; what is stored is never overwritten."""
     known = set(OrderCode.objects.filter(attempt=attempt).values_list("blind_index", flat=True))
     fresh = {blind_index(code.value): code for code in codes}
     return [
@@ -54,5 +54,6 @@ def store_codes(attempt: Attempt, codes: tuple[Code, ...], *, is_quarantined: bo
 def was_sold_before(codes: list[OrderCode]) -> bool:
     """Whether any of these codes was delivered by another attempt already."""
     return any(
-        OrderCode.objects.filter(blind_index=code.blind_index).exclude(attempt_id=code.attempt_id).exists() for code in codes
+        OrderCode.objects.filter(blind_index=code.blind_index).exclude(attempt_id=code.attempt_id).exists()
+        for code in codes
     )

@@ -1,4 +1,4 @@
-"""The one writer of state: orders, units, attempts. Every change is checked against the table and won by counting rows."""
+"""The one writer of state: every change is checked against the table of edges and won by counting rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Any
 
 from apps.journal.outbox import record_event
 from apps.orders.models import Attempt, AttemptUnit, Evidence, Order, OrderEvent, OrderUnit
-from apps.orders.states import FREEING, SETTLED, AttemptState, ExternalStatus, OrderStatus, check_attempt_edge, check_order_edge
+from apps.orders.states import (
+    FREEING,
+    SETTLED,
+    AttemptState,
+    ExternalStatus,
+    OrderStatus,
+    check_attempt_edge,
+    check_order_edge,
+)
 
 
 class Overtaken(Exception):
@@ -15,9 +23,11 @@ class Overtaken(Exception):
 
 
 def change_attempt(attempt: Attempt, state: AttemptState, **fields: Any) -> None:
-    """Move `attempt` to `state` and set `fields`, if it still is where it was read. Freed units are let go; none is taken back."""
+    """Move `attempt` to `state` with `fields`, if it still is where it was read. Units are let go, never taken."""
     check_attempt_edge(attempt.state, state)
-    changed = Attempt.objects.filter(pk=attempt.pk, state=attempt.state, send_no=attempt.send_no).update(state=state, **fields)
+    changed = Attempt.objects.filter(pk=attempt.pk, state=attempt.state, send_no=attempt.send_no).update(
+        state=state, **fields
+    )
     if changed != 1:
         raise Overtaken(f"attempt {attempt.pk} is no longer {attempt.state}")
     if state in FREEING and attempt.state not in FREEING:
@@ -27,8 +37,10 @@ def change_attempt(attempt: Attempt, state: AttemptState, **fields: Any) -> None
         setattr(attempt, name, value)
 
 
-def change_order(order: Order, status: OrderStatus, external: ExternalStatus, reason: str, now: datetime, **fields: Any) -> bool:
-    """Move `order` to `status` if it still is where it was read; True if anything changed. Settled orders get their time."""
+def change_order(
+    order: Order, status: OrderStatus, external: ExternalStatus, reason: str, now: datetime, **fields: Any
+) -> bool:
+    """Move `order` to `status` if it still is where it was read; True if anything changed. Settling takes its time."""
     check_order_edge(order.status, status)
     fields.update(external_status=external, reason=reason)
     if status in SETTLED and order.settled_at is None:

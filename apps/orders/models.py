@@ -59,9 +59,13 @@ class Order(models.Model):
             models.UniqueConstraint(fields=["customer", "client_reference"], name="order_once_per_client_reference"),
             # 'PENDING' beside 'pending' once hid orders from the poller.
             models.CheckConstraint(condition=Q(status__in=OrderStatus.values), name="order_status_known"),
-            models.CheckConstraint(condition=Q(external_status__in=ExternalStatus.values), name="order_external_status_known"),
             models.CheckConstraint(
-                condition=Q(quantity__gte=1, unit_price_micros__gt=0, price_micros=F("unit_price_micros") * F("quantity")),
+                condition=Q(external_status__in=ExternalStatus.values), name="order_external_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    quantity__gte=1, unit_price_micros__gt=0, price_micros=F("unit_price_micros") * F("quantity")
+                ),
                 name="order_price_is_unit_price_times_quantity",
             ),
             models.CheckConstraint(condition=~Q(status="review", reason=""), name="order_review_has_a_reason"),
@@ -210,7 +214,7 @@ class Evidence(models.Model):
 
 
 class OrderCode(models.Model):
-    """One delivered code. Never changed; `is_quarantined` codes came after the money had gone back and are shown to nobody."""
+    """One delivered code, never changed. `is_quarantined`: it came after the money had gone back; nobody sees it."""
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="codes")
     attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="codes")

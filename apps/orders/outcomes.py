@@ -1,6 +1,6 @@
 """The one door for news about orders: facts, story and schedule of each piece of news in one transaction.
 
-`apply` takes a list; a single change is a list of one. Orders are locked in id order, then customer accounts in id order.
+`apply` takes a list; a single change is a list of one. Orders are locked in id order, then accounts in id order.
 Facts are merged by state, from anyone and in any order; scheduling only by whoever holds the fence.
 """
 
@@ -54,7 +54,7 @@ QUIET = frozenset({"in_progress", "unchanged", "no_information", "code_missing",
 
 @dataclass(slots=True)
 class Change:
-    """What one piece of news changed, for the story and the schedule that follow. No `tally`: the order was not moved."""
+    """What one piece of news changed, for the story and the schedule. No `tally`: the order was not moved."""
 
     order: Order
     attempt: Attempt
@@ -99,12 +99,14 @@ def _apply_one(news: News) -> Change:
 
 def _set_aside(news: News, error: Exception) -> None:
     """The news could not be applied: keep its raw answer, ask again later, harm nobody else."""
-    log.error("news_set_aside", order=news.order_id, attempt=news.attempt_id, error=type(error).__name__, exc_info=error)
+    log.error(
+        "news_set_aside", order=news.order_id, attempt=news.attempt_id, error=type(error).__name__, exc_info=error
+    )
     with transaction.atomic():
         record_evidence(Attempt.objects.get(pk=news.attempt_id), news)
         row = DueCheck.objects.filter(attempt_id=news.attempt_id, fence=news.fence).first()
         if row is not None:
-            gap_s = error_gap_s(row.errors, random.random())  # noqa: S311 - jitter
+            gap_s = error_gap_s(row.errors, random.random())
             DueCheck.objects.filter(pk=row.pk, fence=news.fence).update(
                 errors=row.errors + 1, next_at=news.at + timedelta(seconds=gap_s)
             )
@@ -124,7 +126,7 @@ def settle(news: News, evidence: Evidence | None = None) -> Change:
     order = Order.objects.select_related("customer").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
-    verdict = decide(_standing(order, attempt, row), news, random.random())  # noqa: S311 - jitter
+    verdict = decide(_standing(order, attempt, row), news, random.random())
     is_told = verdict.said not in QUIET or verdict.state != attempt.state or _is_first(row, news)
     if evidence is None and (is_told or row is None or row.digest != news.class_digest()):
         evidence = record_evidence(attempt, news)
@@ -136,6 +138,8 @@ def settle(news: News, evidence: Evidence | None = None) -> Change:
     if news.verb != "place" and (is_moving or not order.provider_referans):
         save_provider_referans(order, attempt, news)
     codes = store_codes(attempt, verdict.codes, is_quarantined=verdict.is_late, now=news.at)
+    if codes:
+        log.info("pin_stored", order=order.pk, attempt=attempt.pk, count=len(codes), shown="••••")
     _open_cases(order, attempt, verdict, codes, news.at)
     result = _fold(order, verdict, news.at) if held else None
     _move_money(order, attempt, verdict, result, evidence, news.at)
@@ -181,7 +185,9 @@ def _change_attempt(attempt: Attempt, verdict: Verdict, news: News) -> None:
     if news.verb == "place":
         fields["answered_at"] = news.at
     if verdict.informs and (verdict.said not in QUIET or not attempt.outcome):
-        fields.update(outcome=news.result.outcome, reason_code=news.result.reason_code[:60], reason=news.result.reason[:300])
+        fields.update(
+            outcome=news.result.outcome, reason_code=news.result.reason_code[:60], reason=news.result.reason[:300]
+        )
     if verdict.state is A.IN_DOUBT and attempt.doubt_since is None:
         fields["doubt_since"] = news.at
     if verdict.state is A.DELIVERED and attempt.delivered_at is None:
@@ -214,8 +220,10 @@ def _note_trouble(attempt: Attempt, news: News) -> None:
 
 
 def save_provider_referans(order: Order, attempt: Attempt, news: News) -> None:
-    """The reference that the provider knows the order by: that of the first attempt that holds a unit, else the latest."""
-    holder = Attempt.objects.filter(order=order, attempt_units__holds=True).exclude(state=A.NOT_SENT).order_by("id").first()
+    """The reference that the provider knows the order by: of the first attempt that holds a unit, else the latest."""
+    holder = (
+        Attempt.objects.filter(order=order, attempt_units__holds=True).exclude(state=A.NOT_SENT).order_by("id").first()
+    )
     fields = {"provider_referans": (holder or attempt).reference}
     if news.result.provider_id:
         fields["external_order_id"] = news.result.provider_id[:120]
@@ -332,7 +340,6 @@ def tell(change: Change, data: dict[str, object] | None = None) -> OrderEvent | 
         said=verdict.said,
         state=change.attempt.state,
         status=order.status,
-        new_codes=len(verdict.codes),
     )
     if verdict.pin_overdue and not OrderEvent.objects.filter(order=order, kind="pin_overdue").exists():
         machine.record_story(order, "pin_overdue", news.verb, news.at, attempt=change.attempt)

@@ -1,4 +1,4 @@
-"""Our references: unguessable, in the form the provider wants, never derived from a counter and never made twice for one attempt."""
+"""Our references: unguessable, in the form the provider wants, never from a counter, one per attempt."""
 
 from __future__ import annotations
 

@@ -22,7 +22,15 @@ from apps.orders.dispatch import steps
 from apps.orders.dispatch.trace import Trace
 from apps.orders.models import Attempt
 
-__all__ = ["Created", "Dispatched", "IdempotencyMismatch", "NewOrder", "OrderRefused", "create_order", "try_auto_dispatch"]
+__all__ = [
+    "Created",
+    "Dispatched",
+    "IdempotencyMismatch",
+    "NewOrder",
+    "OrderRefused",
+    "create_order",
+    "try_auto_dispatch",
+]
 
 log = get_logger(__name__)
 

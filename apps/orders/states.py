@@ -68,26 +68,24 @@ class DueKind(TextChoices):
     WATCH = "watch", _("watch for late news")
 
 
-O, A = OrderStatus, AttemptState
+S, A = OrderStatus, AttemptState
 
 ORDER_EDGES: dict[OrderStatus, frozenset[OrderStatus]] = {
-    O.PENDING: frozenset({O.PROCESSING, O.CANCELLED, O.REVIEW}),
-    O.PROCESSING: frozenset({O.PENDING, O.COMPLETED, O.PARTIAL, O.REJECTED, O.REVIEW}),
-    O.REVIEW: frozenset({O.PROCESSING, O.COMPLETED, O.PARTIAL, O.REJECTED}),
-    O.COMPLETED: frozenset({O.REFUNDED}),
-    O.PARTIAL: frozenset({O.REFUNDED}),
-    O.REJECTED: frozenset(),
-    O.CANCELLED: frozenset(),
-    O.REFUNDED: frozenset(),
+    S.PENDING: frozenset({S.PROCESSING, S.CANCELLED, S.REVIEW}),
+    S.PROCESSING: frozenset({S.PENDING, S.COMPLETED, S.PARTIAL, S.REJECTED, S.REVIEW}),
+    S.REVIEW: frozenset({S.PROCESSING, S.COMPLETED, S.PARTIAL, S.REJECTED}),
+    S.COMPLETED: frozenset({S.REFUNDED}),
+    S.PARTIAL: frozenset({S.REFUNDED}),
+    S.REJECTED: frozenset(),
+    S.CANCELLED: frozenset(),
+    S.REFUNDED: frozenset(),
 }
 
 ATTEMPT_EDGES: dict[AttemptState, frozenset[AttemptState]] = {
     A.SENDING: frozenset({A.ACCEPTED, A.DELIVERED, A.PARTIAL, A.FAILED, A.REFUSED, A.NOT_SENT, A.IN_DOUBT}),
     A.NOT_SENT: frozenset({A.PREPARED}),
     A.PREPARED: frozenset({A.SENDING}),
-    A.IN_DOUBT: frozenset(
-        {A.ACCEPTED, A.DELIVERED, A.PARTIAL, A.FAILED, A.REFUSED, A.ABSENT, A.ABANDONED, A.SENDING}
-    ),
+    A.IN_DOUBT: frozenset({A.ACCEPTED, A.DELIVERED, A.PARTIAL, A.FAILED, A.REFUSED, A.ABSENT, A.ABANDONED, A.SENDING}),
     A.ACCEPTED: frozenset({A.DELIVERED, A.PARTIAL, A.FAILED, A.ABANDONED}),
     A.REFUSED: frozenset({A.DELIVERED}),
     A.FAILED: frozenset({A.DELIVERED}),
@@ -98,7 +96,7 @@ ATTEMPT_EDGES: dict[AttemptState, frozenset[AttemptState]] = {
     A.REVERSED: frozenset(),
 }
 
-SETTLED = frozenset({O.COMPLETED, O.PARTIAL, O.REJECTED, O.CANCELLED, O.REFUNDED})
+SETTLED = frozenset({S.COMPLETED, S.PARTIAL, S.REJECTED, S.CANCELLED, S.REFUNDED})
 """Orders with no money held and nothing left to do."""
 
 HOLDING = frozenset({A.PREPARED, A.SENDING, A.ACCEPTED, A.IN_DOUBT, A.DELIVERED, A.PARTIAL, A.REVERSED})

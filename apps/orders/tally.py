@@ -8,7 +8,7 @@ from datetime import datetime
 
 from apps.orders.states import AttemptState, OrderStatus, UnitStatus
 
-O = OrderStatus
+S = OrderStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The order's new standing. `dispatch_at` is when free units are tried again, None when there is nothing to send."""
+    """The order's new standing. `dispatch_at` is when free units are tried again, None when there is none to send."""
 
     capture: tuple[int, ...]
     release: tuple[int, ...]
@@ -42,13 +42,19 @@ class Tally:
 
 
 def tally(
-    units: Sequence[UnitFacts], *, needs_code: bool, now_status: OrderStatus, now_reason: str, review: str, outlook: Outlook | None
+    units: Sequence[UnitFacts],
+    *,
+    needs_code: bool,
+    now_status: OrderStatus,
+    now_reason: str,
+    review: str,
+    outlook: Outlook | None,
 ) -> Tally:
-    """Fold the units. A conflict freezes the money until a person decides; `review` is what the latest news asks for."""
-    if now_status is O.REVIEW and now_reason.startswith("conflict:"):
-        return Tally((), (), O.REVIEW, now_reason, None)
+    """Fold the units. A conflict freezes the money until a person decides; `review` is what the news asks for."""
+    if now_status is S.REVIEW and now_reason.startswith("conflict:"):
+        return Tally((), (), S.REVIEW, now_reason, None)
     if review.startswith("conflict:"):
-        return Tally((), (), O.REVIEW, review, None)
+        return Tally((), (), S.REVIEW, review, None)
     capture = tuple(unit.id for unit in units if _is_delivered(unit, needs_code))
     free = [unit for unit in units if unit.status is UnitStatus.HELD and unit.holder is None]
     release = tuple(unit.id for unit in free) if outlook and outlook.is_exhausted else ()
@@ -60,7 +66,7 @@ def tally(
     open_units = [unit for unit in units if after[unit.id] is UnitStatus.HELD]
     is_untouched = all(unit.holder is None for unit in units)
     status, reason = _open(open_units, review, outlook if dispatch_at else None, is_untouched=is_untouched)
-    return Tally(capture, release, status, reason, None if status is O.REVIEW else dispatch_at)
+    return Tally(capture, release, status, reason, None if status is S.REVIEW else dispatch_at)
 
 
 def _is_delivered(unit: UnitFacts, needs_code: bool) -> bool:
@@ -70,16 +76,16 @@ def _is_delivered(unit: UnitFacts, needs_code: bool) -> bool:
 
 def _settled(kinds: set[UnitStatus]) -> OrderStatus:
     if kinds == {UnitStatus.CAPTURED}:
-        return O.COMPLETED
-    return O.REJECTED if kinds == {UnitStatus.RELEASED} else O.PARTIAL
+        return S.COMPLETED
+    return S.REJECTED if kinds == {UnitStatus.RELEASED} else S.PARTIAL
 
 
 def _open(
     open_units: Sequence[UnitFacts], review: str, outlook: Outlook | None, *, is_untouched: bool
 ) -> tuple[OrderStatus, str]:
     if review:
-        return O.REVIEW, review
+        return S.REVIEW, review
     if outlook is not None:
-        return (O.PENDING if is_untouched else O.PROCESSING), outlook.reason
+        return (S.PENDING if is_untouched else S.PROCESSING), outlook.reason
     waits_for_pin = any(unit.holder is AttemptState.DELIVERED for unit in open_units)
-    return O.PROCESSING, "waiting:pin" if waits_for_pin else ""
+    return S.PROCESSING, "waiting:pin" if waits_for_pin else ""

@@ -1,4 +1,4 @@
-"""The Celery tasks: wake-ups that translate ids into one call each. Correctness never depends on them being delivered once."""
+"""The Celery tasks: wake-ups that translate ids into one call each; nothing depends on their being delivered once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What news means for one attempt: a pure decision over (standing, news). Writes nothing, reads no clock, draws no dice."""
+"""What news means for one attempt: a pure decision over (standing, news), without clock, dice or database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One attempt and its order as they are before the news. Times are aware; `tries` and `errors` are the due row's."""
+    """One attempt and its order as they are before the news. `tries` and `errors` are the due row's."""
 
     state: AttemptState
     send_no: int
@@ -84,7 +84,9 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
     """The answer to the purchase itself."""
     outcome = news.result.outcome
     if standing.state not in (A.SENDING, A.IN_DOUBT) or news.send_no != standing.send_no:
-        return _by_question(standing, news, draw) if outcome in _NEWS_OF_EXISTENCE else _nothing_new(standing, news, draw)
+        return (
+            _by_question(standing, news, draw) if outcome in _NEWS_OF_EXISTENCE else _nothing_new(standing, news, draw)
+        )
     if outcome in REFUSALS and not news.result.codes:
         return Verdict(A.REFUSED, "refused", None)
     if outcome is Outcome.NOT_SENT:
@@ -140,7 +142,9 @@ def _failed_reading(standing: Standing, news: News, draw: float) -> Verdict:
     if first_at is not None and news.at - first_at >= wait:
         return Verdict(A.FAILED, "failed", _watch(standing, A.FAILED, news.at), failed_seen_at=first_at)
     since = first_at or news.at
-    plan = Plan(DueKind.CHECK, max(since + wait, news.at + timedelta(seconds=standing.caps.poll.floor_s)), standing.tries, 0)
+    plan = Plan(
+        DueKind.CHECK, max(since + wait, news.at + timedelta(seconds=standing.caps.poll.floor_s)), standing.tries, 0
+    )
     return Verdict(A.ACCEPTED, "failed_once", plan, failed_seen_at=since)
 
 
@@ -219,10 +223,17 @@ def _first_check(standing: Standing, now: datetime) -> Plan:
 def _resolve_soon(standing: Standing, news: News) -> Plan:
     """The first look-up: never before the sender can no longer be sending."""
     caps = standing.caps
-    quiet_at = standing.created_at + timedelta(seconds=caps.send_window_s + caps.place_timeout_s + caps.resolve_margin_s)
+    quiet_at = standing.created_at + timedelta(
+        seconds=caps.send_window_s + caps.place_timeout_s + caps.resolve_margin_s
+    )
     soon = news.at + timedelta(seconds=caps.poll.floor_s)
     answered = news.exchange is not None and news.result.duplicate
-    return Plan(DueKind.RESOLVE, soon if answered else max(min(quiet_at, news.at + timedelta(seconds=caps.resolve_margin_s)), soon), 0, 0)
+    return Plan(
+        DueKind.RESOLVE,
+        soon if answered else max(min(quiet_at, news.at + timedelta(seconds=caps.resolve_margin_s)), soon),
+        0,
+        0,
+    )
 
 
 def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan:
@@ -242,7 +253,10 @@ def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | Non
 def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdict:
     """After the order's deadline what is still open is a person's question; asking goes on at the cap."""
     is_open = verdict.state in (A.IN_DOUBT, A.ACCEPTED) or (
-        verdict.state is A.DELIVERED and standing.needs_code and not (standing.has_code or verdict.codes) and not verdict.is_late
+        verdict.state is A.DELIVERED
+        and standing.needs_code
+        and not (standing.has_code or verdict.codes)
+        and not verdict.is_late
     )
     if not is_open or verdict.review or now < standing.order_deadline_at:
         return verdict
@@ -262,5 +276,5 @@ _DECIDERS: dict[AttemptState, Decider] = {
     A.DELIVERED: _after_delivery,
     A.PARTIAL: _ended,
     A.REVERSED: _ended,
-    **{state: _after_freeing for state in FREEING},
+    **dict.fromkeys(FREEING, _after_freeing),
 }

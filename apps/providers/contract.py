@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PollPlan:
-    """When to ask, in seconds: the first time exactly, then base x 2^n up to the cap; `floor_s` is the provider's minimum gap."""
+    """When to ask, in seconds: first exactly, then base x 2^n up to the cap; `floor_s` is the least gap."""
 
     first_s: float = 60
     base_s: float = 30
@@ -63,7 +63,9 @@ class Capabilities:
     ask_may_create: bool = False  # asking is a re-send
     final_after_s: float = 0  # a state in `flipping` may still change until then
     flipping: frozenset[str] = frozenset()  # attempt states that were seen to change although final
-    failed_final_after_s: float = 60  # a failure after acceptance counts from the second agreeing reading this much later
+    failed_final_after_s: float = (
+        60  # a failure after acceptance counts from the second agreeing reading this much later
+    )
     query_window_s: float | None = None  # how long the provider remembers
     poll: PollPlan = PollPlan()
     webhook: Literal["none", "hmac_sha1", "hmac_sha256", "shared_secret", "unsigned"] = "none"
@@ -133,7 +135,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What is left at the provider: `amount` is credit minus debt; `error` is set instead when nothing could be read."""
+    """What is left at the provider: `amount` is credit minus debt; `error` is set when nothing could be read."""
 
     amount: Decimal | None
     currency: str

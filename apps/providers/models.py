@@ -52,7 +52,7 @@ class Integration(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse an address that must not be reached, unknown options, and a changed identity after the first purchase."""
+        """Refuse an address that must not be reached, unknown options, a changed identity after the first purchase."""
         try:
             check_url(self.base_url, self.egress_policy())
         except EgressForbidden as error:
@@ -99,7 +99,7 @@ class Integration(models.Model):
 
 
 class PackageMapping(models.Model):
-    """What a package is called at one provider: its ids are stored here, at mapping time, and never looked up on the way."""
+    """What a package is called at one provider: its ids are stored at mapping time, never looked up on the way."""
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="mappings", verbose_name=_("package"))
     integration = models.ForeignKey(
@@ -117,7 +117,9 @@ class PackageMapping(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["package", "integration"], name="mapping_once_per_package_and_account"),
             models.CheckConstraint(condition=~Q(oyun=""), name="mapping_has_a_product_id"),
-            models.CheckConstraint(condition=Q(cost_micros__isnull=True) | Q(cost_micros__gte=0), name="mapping_cost_not_negative"),
+            models.CheckConstraint(
+                condition=Q(cost_micros__isnull=True) | Q(cost_micros__gte=0), name="mapping_cost_not_negative"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -153,7 +155,12 @@ class Route(models.Model):
     position = models.PositiveSmallIntegerField(_("position"), default=1)
     mode = models.CharField(_("mode"), max_length=8, choices=Mode, default=Mode.AUTO)
     integration = models.ForeignKey(
-        Integration, on_delete=models.PROTECT, null=True, blank=True, related_name="routes", verbose_name=_("provider account")
+        Integration,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="routes",
+        verbose_name=_("provider account"),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 

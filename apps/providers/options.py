@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from apps.providers.contract import Capabilities, PollPlan
 from apps.providers.registry import load_adapter
@@ -26,19 +27,17 @@ class BadOption(ValueError):
 
 
 def load_caps(kind: str, options: Mapping[str, object]) -> Capabilities:
-    """What an account of `kind` can, after its `options`. Raises `BadOption` that names the option and lists the known ones."""
+    """What an account of `kind` can, after its `options`. Raises `BadOption`, which lists the known ones."""
     adapter = load_adapter(kind)
     own = set(getattr(adapter, "option_fields", ()))
     known = {*CAPS_OPTIONS, *POLL_OPTIONS, *own}
     unknown = sorted(set(options) - known)
     if unknown:
         raise BadOption(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    seconds = {name: _seconds(name, value) for name, value in options.items() if name not in own}
-    poll = replace(
-        adapter.caps.poll, **{name.removeprefix("poll_"): seconds[name] for name in POLL_OPTIONS if name in seconds}
-    )
-    caps: Capabilities = replace(adapter.caps, poll=poll, **{name: seconds[name] for name in CAPS_OPTIONS if name in seconds})
-    return caps
+    seconds: dict[str, Any] = {name: _seconds(name, value) for name, value in options.items() if name not in own}
+    poll = {name.removeprefix("poll_"): seconds[name] for name in POLL_OPTIONS if name in seconds}
+    changed = {name: seconds[name] for name in CAPS_OPTIONS if name in seconds}
+    return replace(adapter.caps, poll=replace(adapter.caps.poll, **poll), **changed)
 
 
 def _seconds(name: str, value: object) -> float:

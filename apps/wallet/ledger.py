@@ -28,7 +28,7 @@ class KeyReused(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """Which account is meant: its kind and, where it has one, the subject it belongs to."""
+    """Which account is meant: its kind and, where it has one, its subject."""
 
     kind: str
     subject_kind: str = ""
@@ -66,7 +66,7 @@ class Posting:
 def post(tenant_id: int, postings: list[Posting], now: datetime) -> list[int]:
     """Make all `postings` or none; returns the transfer ids, in order.
 
-    Locks the customer accounts in id order. Raises `NotEnoughMoney`, `KeyReused`, `LedgerError` (amount not above zero).
+    Locks the customer accounts in id order. Raises `NotEnoughMoney`, `KeyReused`, `LedgerError` (not above zero).
     """
     with transaction.atomic():
         purses = {(purse, posting.money.currency) for posting in postings for purse in (posting.source, posting.target)}
@@ -114,7 +114,9 @@ def _post_one(tenant_id: int, posting: Posting, accounts: dict[tuple[Purse, str]
         _check_same(transfer, posting, source, target)
         return transfer.pk
     sides = ((source, -posting.money.micros), (target, posting.money.micros))
-    Entry.objects.bulk_create(Entry(transfer=transfer, account=account, amount_micros=amount) for account, amount in sides)
+    Entry.objects.bulk_create(
+        Entry(transfer=transfer, account=account, amount_micros=amount) for account, amount in sides
+    )
     for account, amount in sides:
         _move_balance(account, amount)
     return transfer.pk
@@ -162,15 +164,19 @@ def release_unit(customer_id: int, order_id: int, unit_id: int, money: Money, re
 
 def provider_cost(integration_id: int, order_id: int, attempt_id: int, money: Money) -> Posting:
     """What a delivered attempt cost us, out of our money at the provider."""
-    return Posting(
-        f"cost:attempt:{attempt_id}", "cost", money, float_purse(integration_id), COST, "order", order_id
-    )
+    return Posting(f"cost:attempt:{attempt_id}", "cost", money, float_purse(integration_id), COST, "order", order_id)
 
 
 def late_cost(integration_id: int, order_id: int, attempt_id: int, evidence_id: int, money: Money) -> Posting:
     """What a delivery cost us that came after the customer's money had gone back: a loss until a person decides."""
     return Posting(
-        f"late:attempt:{attempt_id}:evidence:{evidence_id}", "late_cost", money, float_purse(integration_id), LOSS, "order", order_id
+        f"late:attempt:{attempt_id}:evidence:{evidence_id}",
+        "late_cost",
+        money,
+        float_purse(integration_id),
+        LOSS,
+        "order",
+        order_id,
     )
 
 

@@ -36,7 +36,8 @@ class Account(models.Model):
             ),
             # A customer account stores its balance; nobody else does.
             models.CheckConstraint(
-                condition=Q(kind="customer", balance_micros__isnull=False) | (~Q(kind="customer") & Q(balance_micros__isnull=True)),
+                condition=Q(kind="customer", balance_micros__isnull=False)
+                | (~Q(kind="customer") & Q(balance_micros__isnull=True)),
                 name="account_only_customers_store_a_balance",
             ),
             # Spending never goes below the credit limit, whoever spends at the same time.

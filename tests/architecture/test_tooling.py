@@ -1,5 +1,6 @@
 """The scripts, the lists of packages and the sample environment keep their promises."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -12,13 +13,17 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import ModuleType
 
+import psycopg2
 import pytest
+import redis
 import tree_sitter_powershell
 from cryptography.fernet import Fernet
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from tree_sitter import Language, Parser
+
+from tests.servers import MissingServer, PostgresServer, ValkeyServer, find_valkey
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET_NAMES = ["SECRET_KEY", "FIELD_KEYS", "CODE_INDEX_KEY", "API_KEY_PEPPER"]
@@ -208,6 +213,77 @@ class TestStart:
         assert done.returncode == 0, done.stderr
         for option in ("--no-demo", "--port", "--data", "--check", "--seed"):
             assert option in done.stdout
+
+
+class TestTheChecks:
+    @pytest.fixture
+    def checks(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+        monkeypatch.syspath_prepend(ROOT / "scripts")
+        yield importlib.import_module("_checks")
+        for name in ("_checks", "_bootstrap"):
+            del sys.modules[name]
+
+    @pytest.mark.parametrize("line", ["== no tests ran in 0.1s ==", "3 skipped in 0.1s", "2 deselected in 1s", ""])
+    def test_call_it_a_failure_when_no_test_was_executed(self, checks: ModuleType, line: str) -> None:
+        assert not checks.require_tests(checks.Finished("pytest", 0, f"...\n{line}\n", 1.0)).is_good
+
+    def test_count_executed_tests_in_the_closing_line(self, checks: ModuleType) -> None:
+        finished = checks.Finished("pytest", 0, "...\n==== 1 passed, 2 skipped in 0.1s ====\n", 1.0)
+        assert checks.require_tests(finished) == finished
+
+    @pytest.mark.parametrize(("linter", "code", "summary"), [(0, 0, "All 3 checks passed."), (1, 1, "Failed: mypy.")])
+    def test_end_with_the_closing_line_of_pytest(
+        self, checks: ModuleType, capsys: pytest.CaptureFixture[str], linter: int, code: int, summary: str
+    ) -> None:
+        mypy = checks.Finished("mypy", linter, "", 1.0)
+        sqlite = checks.Finished("pytest (SQLite)", 0, "dots\n== 2 passed in 1s ==\n", 1.0)
+        postgres = checks.Finished("pytest (PostgreSQL)", 0, "dots\n== 9 passed in 3s ==\n", 3.0)
+        assert checks.report([mypy], sqlite, postgres) == code
+        assert capsys.readouterr().out.splitlines()[-2:] == [summary, "== 9 passed in 3s =="]
+
+    @pytest.mark.parametrize(
+        ("arguments", "expression"),
+        [
+            ([], "not slow and not smoke and not browser"),
+            (["--full"], "not smoke and not browser"),
+            (["--ci"], "not slow"),
+            (["--ci", "--full"], ""),
+        ],
+    )
+    def test_select_by_option(self, checks: ModuleType, arguments: list[str], expression: str) -> None:
+        assert checks.selection(checks.parse(arguments)) == expression
+
+    def test_hand_to_pytest_what_follows_the_dashes(self, checks: ModuleType) -> None:
+        options = checks.parse(["--fast", "--", "-k", "money", "--ci"])
+        assert (options.fast, options.ci, options.pytest) == (True, False, ["-k", "money", "--ci"])
+
+
+class TestThrowAwayServers:
+    def test_valkey_continues_after_a_power_cut(self) -> None:
+        with ValkeyServer(durable=True) as server:
+            redis.Redis.from_url(server.url).set("order", "placed")
+            server.kill()
+            server.start()
+            assert redis.Redis.from_url(server.url).get("order") == b"placed"
+        assert not server.folder.exists()
+
+    def test_postgresql_continues_after_a_power_cut(self) -> None:
+        with PostgresServer(durable=True) as server:
+            database = server.create_database("shop")
+            server.kill()
+            server.start()
+            with contextlib.closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT current_database(), current_setting('fsync'), current_setting('max_connections')"
+                )
+                assert cursor.fetchone() == ("shop", "on", "200")
+        assert not server.folder.exists()
+
+    def test_a_missing_program_is_a_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tests.servers._package_folders", lambda name: [])
+        monkeypatch.setattr("shutil.which", lambda name: None)
+        with pytest.raises(MissingServer, match="set TEST_REDIS_URL, or install Valkey"):
+            find_valkey()
 
 
 class TestTheSampleEnvironment:

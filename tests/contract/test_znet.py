@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from apps.common.wire import HttpReply
+from apps.common.wire import Answer, HttpReply, MaybeSent, MaybeSentReason
 from apps.providers.adapters import znet
 from apps.providers.adapters.znet import REFUSAL_WORDS, REFUSALS, TextClass, classify
 from apps.providers.contract import Account, Code, OrderRef, Outcome, PlaceRequest, PollPlan, Result
@@ -325,11 +325,95 @@ class TestPlaceAnswers:
     def test_credentials_in_the_panel_s_words_are_hidden(self) -> None:
         assert place("3|dealer-5301 için şifre hatalı: p4ss-word-x").reason == "*** için şifre hatalı: ***"
 
+    @pytest.mark.parametrize("text", ["OK|3|100.00", "OK|3|-", "OK|3|"])
+    def test_a_price_of_one_digit_is_a_price(self, text: str) -> None:
+        result = place(text)
+        assert (result.outcome, result.cost) == (Outcome.ACCEPTED, Decimal(3))
+
+    def test_url_encoded_fields_are_decoded(self) -> None:
+        assert place("3|Kupur+Bilgisi+Bulunamad%C4%B1|").reason == "Kupur Bilgisi Bulunamadı"
+        assert place("OK|3|ip+ge%C3%A7ersiz|0.00").reason == "ip geçersiz"
+        assert place("OK|%7B31.50%7D|1%2C5").cost == Decimal("31.50")
+
+    def test_white_space_around_fields_is_nothing(self) -> None:
+        assert place(" ok | 3 | ip geçersiz | 0.00 ").reason_code == "3"
+        assert place("OK| 31.50 | 5 ").balance_after == Decimal(5)
+
+    def test_a_text_of_the_longest_length_is_still_read(self) -> None:
+        longest = "bakiye yetersiz".rjust(znet.TEXT_LIMIT, "x").replace("xbakiye", " bakiye")
+        assert place(f"3|{longest}").outcome is Outcome.INSUFFICIENT_BALANCE
+        assert place(f"3|x{longest}").outcome is Outcome.UNKNOWN
+
     def test_words_are_kept_to_a_length(self) -> None:
         assert len(place("3|" + "uzun " * 1000).reason) == 499
 
 
+class TestWhyNothingIsKnown:
+    @pytest.mark.parametrize(
+        ("answer", "code"),
+        [
+            (HttpReply(200, b""), "empty"),
+            (HttpReply(200, b"<p>"), "html"),
+            (HttpReply(200, b"OK|1\x00|2"), "undecodable"),
+            (HttpReply(200, b"\x81"), "undecodable"),
+            (HttpReply(500, b"OK|1|2"), "http_500"),
+            (HttpReply(200, b"merhaba"), "unlisted"),
+            (MaybeSent(MaybeSentReason.CUT, body=b"OK|1|2"), "answer_cut"),
+        ],
+    )
+    def test_is_told_in_a_word(self, answer: Answer, code: str) -> None:
+        placed = converse(ZNET.place(ACCOUNT, REQUEST), answer)[0]
+        found = converse(ZNET.find(ACCOUNT, OrderRef("42")), answer)[0]
+        assert (placed.outcome, placed.reason_code) == (Outcome.UNKNOWN, code)
+        assert (found.outcome, found.reason_code) == (Outcome.UNKNOWN, code)
+
+    @pytest.mark.parametrize(("body", "error"), [(b"", "empty"), (b"<p>", "html"), (b"\x81", "undecodable")])
+    def test_is_told_of_a_balance_too(self, body: bytes, error: str) -> None:
+        assert converse(ZNET.balance(ACCOUNT), HttpReply(200, body))[0].error == error
+
+
 class TestStateAnswers:
+    @pytest.mark.parametrize("state", ["1", "2", "3"])
+    def test_the_state_is_the_reason_s_code(self, state: str) -> None:
+        assert ask(f" ok | {state} | | tamam").reason_code == state
+        assert ask("OK|3|ip geçersiz|0.00").reason_code == "3"
+        assert ask("OK|3||ip geçersiz").reason_code == "3"
+        assert ask("OK|3||Kayıt yok").reason_code == "3"
+        assert ask("OK|77||").reason_code == "state_77"
+
+    @pytest.mark.parametrize("state", ["1", "2", "3", "tamam"])
+    def test_a_code_repeated_in_the_description_is_hidden(self, state: str) -> None:
+        assert ask(f"OK|{state}|0012-ABCD-3456|Kod: 0012-ABCD-3456").reason == "Kod: ***"
+
+    def test_a_reason_typed_twice_is_kept(self) -> None:
+        assert ask("OK|3|Oyuncu yok|Oyuncu yok").reason == "Oyuncu yok"
+
+    def test_credentials_in_a_description_are_hidden(self) -> None:
+        assert ask("OK|2|AB|dealer-5301 aldı").reason == "*** aldı"
+
+    def test_a_charset_header_is_believed(self) -> None:
+        cp1252 = HttpReply(200, "OK|2|ÐŸ|".encode("cp1252"), {"content-type": "text/html; charset=iso-8859-1"})
+        assert converse(ZNET.find(ACCOUNT, OrderRef("42")), cp1252)[0].codes == (Code("ÐŸ"),)
+
+    def test_url_encoded_words_are_decoded(self) -> None:
+        assert ask("3|Kay%C4%B1t+bulunamad%C4%B1|").reason == "Kayıt bulunamadı"
+        assert ask("OK|3|Oyuncu+ya%C5%9F%C4%B1|").reason == "Oyuncu yaşı"
+        assert ask("OK|1||Bekl%65niyor||").reason == "Bekleniyor"
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("3|Hata 12345", "Hata 12345"),
+            ("3|Hata 123456", ""),
+            ("3|(Hata), tamam.", "(Hata), tamam."),
+            ("3|Hata!", "Hata!"),
+            ("3|Tekrar 0012-ABCD-3456", ""),
+            ("3| 12 34 ", ""),
+        ],
+    )
+    def test_words_that_may_hold_a_code_are_not_kept(self, text: str, reason: str) -> None:
+        assert ask(text).reason == reason
+
     def test_a_bar_in_the_description_survives(self) -> None:
         assert ask("OK|1|-|a|b||c|").reason == "a|b||c"
 

@@ -369,7 +369,7 @@ class TestLimits:
 
     def test_the_total_time_ends_what_is_open_and_what_waits(self) -> None:
         with Server(loopback.hang) as server:
-            jobs = [job(call_to(server.url, timeout_s=30), key, lane=Lane("a", 1)) for key in range(4)]
+            jobs = [job(call_to(server.url, timeout_s=3), key, lane=Lane("a", 1)) for key in range(4)]
             results = ask_many(jobs, concurrency=4, total_timeout_s=0.3)
             server.settle()
         open_one, *waiting = [one.value for one in results]

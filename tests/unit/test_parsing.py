@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.providers.parsing import (
+    CHARSETS,
     decode_text,
     decode_url,
     decode_url_field,
@@ -138,6 +139,18 @@ class TestDecodeText:
     )
     def test_reads_header_then_utf_8_then_cp1254(self, body: bytes, content_type: str, text: str | None) -> None:
         assert decode_text(body, content_type) == text
+
+    @pytest.mark.parametrize("name", CHARSETS)
+    def test_believes_each_charset_that_it_knows(self, name: str) -> None:
+        letters = {"utf-8": "П", "cp1254": "ĞŸ", "cp1252": "ÐŸ"}[CHARSETS[name]]
+        assert decode_text(b"\xd0\x9f", f"text/html; charset={name}") == letters
+
+    def test_knows_the_charsets_of_turkish_panels(self) -> None:
+        known = "utf-8 utf8 windows-1254 cp1254 iso-8859-9 latin5 windows-1252 iso-8859-1 latin1"
+        assert sorted(CHARSETS) == sorted(known.split())
+
+    def test_takes_no_letter_for_a_mark(self) -> None:
+        assert decode_text(b"qOK") == "qOK"
 
     @given(body=st.binary(), content_type=st.text())
     @PROPERTY

@@ -5,114 +5,222 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Product',
+            name="Product",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('name_ar', models.CharField(blank=True, max_length=120, verbose_name='name (Arabic)')),
-                ('name_tr', models.CharField(blank=True, max_length=120, verbose_name='name (Turkish)')),
-                ('needs_code', models.BooleanField(default=True, verbose_name='delivers a PIN')),
-                ('is_active', models.BooleanField(default=True, verbose_name='active')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='products', to='accounts.tenant', verbose_name='shop')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                ("name_ar", models.CharField(blank=True, max_length=120, verbose_name="name (Arabic)")),
+                ("name_tr", models.CharField(blank=True, max_length=120, verbose_name="name (Turkish)")),
+                ("needs_code", models.BooleanField(default=True, verbose_name="delivers a PIN")),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="products",
+                        to="accounts.tenant",
+                        verbose_name="shop",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'product',
-                'verbose_name_plural': 'products',
-                'db_table': 'catalog_product',
+                "verbose_name": "product",
+                "verbose_name_plural": "products",
+                "db_table": "catalog_product",
             },
         ),
         migrations.CreateModel(
-            name='Package',
+            name="Package",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.SlugField(max_length=60, verbose_name='code')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('quantity_kind', models.CharField(choices=[('one', 'one at a time'), ('list', 'one of a list'), ('range', 'any in a range')], default='one', max_length=8, verbose_name='quantity rule')),
-                ('quantity_min', models.PositiveIntegerField(default=1, verbose_name='least')),
-                ('quantity_max', models.PositiveIntegerField(default=1, verbose_name='most')),
-                ('quantity_values', models.JSONField(blank=True, default=list, verbose_name='allowed quantities')),
-                ('is_active', models.BooleanField(default=True, verbose_name='active')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='packages', to='accounts.tenant', verbose_name='shop')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='packages', to='catalog.product', verbose_name='product')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("code", models.SlugField(max_length=60, verbose_name="code")),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                (
+                    "quantity_kind",
+                    models.CharField(
+                        choices=[("one", "one at a time"), ("list", "one of a list"), ("range", "any in a range")],
+                        default="one",
+                        max_length=8,
+                        verbose_name="quantity rule",
+                    ),
+                ),
+                ("quantity_min", models.PositiveIntegerField(default=1, verbose_name="least")),
+                ("quantity_max", models.PositiveIntegerField(default=1, verbose_name="most")),
+                ("quantity_values", models.JSONField(blank=True, default=list, verbose_name="allowed quantities")),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="packages",
+                        to="accounts.tenant",
+                        verbose_name="shop",
+                    ),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="packages",
+                        to="catalog.product",
+                        verbose_name="product",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'package',
-                'verbose_name_plural': 'packages',
-                'db_table': 'catalog_package',
+                "verbose_name": "package",
+                "verbose_name_plural": "packages",
+                "db_table": "catalog_package",
             },
         ),
         migrations.CreateModel(
-            name='InputField',
+            name="InputField",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(help_text='the name in the API, such as player_id', max_length=40, verbose_name='name')),
-                ('label', models.CharField(max_length=120, verbose_name='label')),
-                ('label_ar', models.CharField(blank=True, max_length=120, verbose_name='label (Arabic)')),
-                ('label_tr', models.CharField(blank=True, max_length=120, verbose_name='label (Turkish)')),
-                ('target', models.CharField(choices=[('user_identifier', 'recipient'), ('extra_field', 'extra field'), ('param', 'parameter')], default='user_identifier', max_length=16, verbose_name='goes to')),
-                ('pattern', models.CharField(blank=True, help_text='regular expression for the whole value', max_length=200, verbose_name='pattern')),
-                ('required', models.BooleanField(default=True, verbose_name='required')),
-                ('position', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='fields', to='catalog.product', verbose_name='product')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.SlugField(
+                        help_text="the name in the API, such as player_id", max_length=40, verbose_name="name"
+                    ),
+                ),
+                ("label", models.CharField(max_length=120, verbose_name="label")),
+                ("label_ar", models.CharField(blank=True, max_length=120, verbose_name="label (Arabic)")),
+                ("label_tr", models.CharField(blank=True, max_length=120, verbose_name="label (Turkish)")),
+                (
+                    "target",
+                    models.CharField(
+                        choices=[
+                            ("user_identifier", "recipient"),
+                            ("extra_field", "extra field"),
+                            ("param", "parameter"),
+                        ],
+                        default="user_identifier",
+                        max_length=16,
+                        verbose_name="goes to",
+                    ),
+                ),
+                (
+                    "pattern",
+                    models.CharField(
+                        blank=True,
+                        help_text="regular expression for the whole value",
+                        max_length=200,
+                        verbose_name="pattern",
+                    ),
+                ),
+                ("required", models.BooleanField(default=True, verbose_name="required")),
+                ("position", models.PositiveSmallIntegerField(default=0, verbose_name="position")),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="fields",
+                        to="catalog.product",
+                        verbose_name="product",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'input field',
-                'verbose_name_plural': 'input fields',
-                'db_table': 'catalog_input_field',
-                'ordering': ['position', 'id'],
+                "verbose_name": "input field",
+                "verbose_name_plural": "input fields",
+                "db_table": "catalog_input_field",
+                "ordering": ["position", "id"],
             },
         ),
         migrations.CreateModel(
-            name='PackagePrice',
+            name="PackagePrice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('currency', models.CharField(max_length=3, verbose_name='currency')),
-                ('unit_price_micros', models.BigIntegerField(verbose_name='unit price (millionths)')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prices', to='catalog.package', verbose_name='package')),
-                ('price_group', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='prices', to='accounts.pricegroup', verbose_name='price group')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                ("unit_price_micros", models.BigIntegerField(verbose_name="unit price (millionths)")),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="prices",
+                        to="catalog.package",
+                        verbose_name="package",
+                    ),
+                ),
+                (
+                    "price_group",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="prices",
+                        to="accounts.pricegroup",
+                        verbose_name="price group",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'price',
-                'verbose_name_plural': 'prices',
-                'db_table': 'catalog_package_price',
-                'constraints': [models.UniqueConstraint(fields=('package', 'price_group', 'currency'), name='price_once_per_group_and_currency'), models.UniqueConstraint(condition=models.Q(('price_group__isnull', True)), fields=('package', 'currency'), name='price_once_for_all_groups'), models.CheckConstraint(condition=models.Q(('unit_price_micros__gt', 0)), name='price_is_positive')],
+                "verbose_name": "price",
+                "verbose_name_plural": "prices",
+                "db_table": "catalog_package_price",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("package", "price_group", "currency"), name="price_once_per_group_and_currency"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("price_group__isnull", True)),
+                        fields=("package", "currency"),
+                        name="price_once_for_all_groups",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("unit_price_micros__gt", 0)), name="price_is_positive"),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='product',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='product_name_once_per_shop'),
+            model_name="product",
+            constraint=models.UniqueConstraint(fields=("tenant", "name"), name="product_name_once_per_shop"),
         ),
         migrations.AddConstraint(
-            model_name='package',
-            constraint=models.UniqueConstraint(fields=('tenant', 'code'), name='package_code_once_per_shop'),
+            model_name="package",
+            constraint=models.UniqueConstraint(fields=("tenant", "code"), name="package_code_once_per_shop"),
         ),
         migrations.AddConstraint(
-            model_name='package',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity_kind__in', ['one', 'list', 'range'])), name='package_quantity_kind_known'),
+            model_name="package",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quantity_kind__in", ["one", "list", "range"])), name="package_quantity_kind_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='package',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity_max__lte', 1000), ('quantity_min__gte', 1), ('quantity_min__lte', models.F('quantity_max'))), name='package_quantity_range_sane'),
+            model_name="package",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("quantity_max__lte", 1000),
+                    ("quantity_min__gte", 1),
+                    ("quantity_min__lte", models.F("quantity_max")),
+                ),
+                name="package_quantity_range_sane",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='inputfield',
-            constraint=models.UniqueConstraint(fields=('product', 'name'), name='input_field_name_once_per_product'),
+            model_name="inputfield",
+            constraint=models.UniqueConstraint(fields=("product", "name"), name="input_field_name_once_per_product"),
         ),
         migrations.AddConstraint(
-            model_name='inputfield',
-            constraint=models.UniqueConstraint(condition=models.Q(('target', 'param'), _negated=True), fields=('product', 'target'), name='input_field_target_once_per_product'),
+            model_name="inputfield",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("target", "param"), _negated=True),
+                fields=("product", "target"),
+                name="input_field_target_once_per_product",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='inputfield',
-            constraint=models.CheckConstraint(condition=models.Q(('target__in', ['user_identifier', 'extra_field', 'param'])), name='input_field_target_known'),
+            model_name="inputfield",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("target__in", ["user_identifier", "extra_field", "param"])),
+                name="input_field_target_known",
+            ),
         ),
     ]

@@ -4,41 +4,44 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('name', models.CharField(max_length=60, primary_key=True, serialize=False)),
-                ('beat_at', models.DateTimeField(blank=True, null=True)),
-                ('holder', models.CharField(blank=True, default='', max_length=64)),
-                ('held_until', models.DateTimeField(blank=True, null=True)),
-                ('detail', models.JSONField(default=dict)),
+                ("name", models.CharField(max_length=60, primary_key=True, serialize=False)),
+                ("beat_at", models.DateTimeField(blank=True, null=True)),
+                ("holder", models.CharField(blank=True, default="", max_length=64)),
+                ("held_until", models.DateTimeField(blank=True, null=True)),
+                ("detail", models.JSONField(default=dict)),
             ],
             options={
-                'db_table': 'journal_heartbeat',
+                "db_table": "journal_heartbeat",
             },
         ),
         migrations.CreateModel(
-            name='OutboxEvent',
+            name="OutboxEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tenant_id', models.BigIntegerField()),
-                ('kind', models.CharField(max_length=60)),
-                ('subject_kind', models.CharField(max_length=40)),
-                ('subject_id', models.BigIntegerField()),
-                ('body', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField()),
-                ('published_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tenant_id", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=60)),
+                ("subject_kind", models.CharField(max_length=40)),
+                ("subject_id", models.BigIntegerField()),
+                ("body", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField()),
+                ("published_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'db_table': 'journal_outbox_event',
-                'indexes': [models.Index(condition=models.Q(('published_at__isnull', True)), fields=['id'], name='outbox_unpublished'), models.Index(fields=['subject_kind', 'subject_id'], name='outbox_by_subject')],
+                "db_table": "journal_outbox_event",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("published_at__isnull", True)), fields=["id"], name="outbox_unpublished"
+                    ),
+                    models.Index(fields=["subject_kind", "subject_id"], name="outbox_by_subject"),
+                ],
             },
         ),
     ]

@@ -1,4 +1,4 @@
-"""The fifteen steps of a dispatch as small typed functions; `apps.orders.services.try_auto_dispatch` is their table of contents.
+"""The fifteen steps of a dispatch as small typed functions; `try_auto_dispatch` in services is their table of contents.
 
 A step that cannot go on raises `DispatchRefused`. Steps 1 to 10 run in one transaction, 11 in none, 12 to 15 in one.
 """
@@ -35,7 +35,7 @@ DISPATCHABLE = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
 
 
 class DispatchRefused(Exception):
-    """This order is not sent now. `reason` is one word for the order, `retry_at` when to look again (None: not by itself)."""
+    """This order is not sent now. `reason` is one word for it, `retry_at` when to look again (None: a minute)."""
 
     def __init__(self, reason: str, detail: str = "", retry_at: datetime | None = None) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -147,7 +147,7 @@ def pick_route(trace: Trace, order: Order, routes: list[Route], now: datetime) -
 
 def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
     """6. What the package is called there."""
-    mapping = PackageMapping.objects.filter(package_id=order.package_id, integration_id=route.integration_id).first()
+    mapping = PackageMapping.objects.filter(package_id=order.package_id, integration=route.integration).first()
     if mapping is None:
         raise DispatchRefused("waiting:mapping_missing")
     trace.add(6, mapping=mapping.pk)
@@ -193,7 +193,7 @@ def build_request(trace: Trace, bound: Bound, order: Order, mapping: PackageMapp
 def record_attempt(
     trace: Trace, order: Order, route: Route, bound: Bound, request: Request, turn: Turn, now: datetime
 ) -> Attempt:
-    """10. The attempt with its reference, the units it holds, the order `processing`, the due row `resolve`: all before the send."""
+    """10. Before the send: the attempt and its reference, the units it holds, order `processing`, due row `resolve`."""
     deadline = now + timedelta(seconds=bound.caps.send_window_s)
     attempt = _rearm(order, bound, request, deadline, now) or _new_attempt(order, route, bound, request, deadline, now)
     machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", now)
@@ -246,20 +246,31 @@ def _rearm(order: Order, bound: Bound, request: Request, deadline: datetime, now
         return None
     links.update(holds=True)
     machine.change_attempt(attempt, AttemptState.PREPARED, send_no=attempt.send_no + 1, send_deadline_at=deadline)
-    machine.change_attempt(attempt, AttemptState.SENDING, created_at=now, answered_at=None, closed_at=None, doubt_since=None)
+    machine.change_attempt(
+        attempt, AttemptState.SENDING, created_at=now, answered_at=None, closed_at=None, doubt_since=None
+    )
     return attempt
 
 
-def _turn_due_row(order: Order, attempt: Attempt, caps: Capabilities, turn: Turn, *, is_last: bool, deadline: datetime) -> None:
-    """The dispatch row becomes the attempt's `resolve` row; while units are free it stays, out of reach for one lease."""
+def _turn_due_row(
+    order: Order, attempt: Attempt, caps: Capabilities, turn: Turn, *, is_last: bool, deadline: datetime
+) -> None:
+    """The dispatch row becomes the attempt's `resolve` row; while units are free it stays, out of reach for a lease."""
     quiet_at = deadline + timedelta(seconds=caps.place_timeout_s + caps.resolve_margin_s)
     row = DueCheck.objects.filter(pk=turn.row_id, fence=turn.fence)
     if is_last:
-        turned = row.update(kind=DueKind.RESOLVE, attempt=attempt, lane=attempt.integration_id, next_at=quiet_at, tries=0, errors=0)
+        turned = row.update(
+            kind=DueKind.RESOLVE, attempt=attempt, lane=attempt.integration_id, next_at=quiet_at, tries=0, errors=0
+        )
     else:
         turned = row.update(next_at=quiet_at + timedelta(seconds=30))
         DueCheck.objects.create(
-            order=order, attempt=attempt, lane=attempt.integration_id, kind=DueKind.RESOLVE, next_at=quiet_at, fence=turn.fence
+            order=order,
+            attempt=attempt,
+            lane=attempt.integration_id,
+            kind=DueKind.RESOLVE,
+            next_at=quiet_at,
+            fence=turn.fence,
         )
     if turned != 1:
         raise NothingToDo("claimed_by_another")
@@ -296,7 +307,7 @@ def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request)
 
 
 class SendGuard:
-    """Asked immediately before the first request byte: a sender that slept too long, or was overtaken, may not write."""
+    """Asked just before the first request byte: a sender that slept too long, or was overtaken, may not write."""
 
     def __init__(self, attempt: Attempt, window_s: float) -> None:
         self.attempt_id = attempt.pk
@@ -341,11 +352,13 @@ def apply_outcome(trace: Trace, news: News) -> outcomes.Change:
 def write_story(trace: Trace, change: outcomes.Change) -> None:
     """14. One line in the order's story, with this trace and what step 15 is about to schedule."""
     trace.add(14, said=change.verdict.said)
-    outcomes.tell(change, {"steps": [*trace.steps, {"n": 15, "name": "schedule_check", **_planned(change.verdict.plan)}]})
+    outcomes.tell(
+        change, {"steps": [*trace.steps, {"n": 15, "name": "schedule_check", **_planned(change.verdict.plan)}]}
+    )
 
 
 def schedule_check(trace: Trace, change: outcomes.Change) -> None:
-    """15. The due row, and after the commit the task `check_order_status` with the countdown of the row just written."""
+    """15. The due row, and after the commit the task `check_order_status` with that row's countdown."""
     plan = outcomes.schedule(change)
     if plan is not None:
         wake.check_on_commit(change.order.pk, change.order.tenant_id, plan.at, change.news.at)
@@ -359,7 +372,7 @@ def _planned(plan: Plan | None) -> dict[str, str | None]:
 
 
 def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: datetime) -> None:
-    """Outside the fifteen: why the order was not sent, and when it is looked at again. After its deadline a person looks."""
+    """Beside the fifteen: why the order was not sent, and when it is looked at again; past its deadline by a person."""
     order = outcomes.lock_orders({order_id})[order_id]
     row = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).first()
     if order.status != OrderStatus.PENDING or row is None:
@@ -369,9 +382,13 @@ def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: d
     reason = refusal.reason if refusal.reason.startswith("waiting:") else f"waiting:{refusal.reason}"
     is_over = now >= order.deadline_at
     status = OrderStatus.REVIEW if is_over else OrderStatus.PENDING
-    changed = machine.change_order(order, status, ExternalStatus(order.external_status), "waiting:deadline" if is_over else reason, now)
+    changed = machine.change_order(
+        order, status, ExternalStatus(order.external_status), "waiting:deadline" if is_over else reason, now
+    )
     if changed:
-        machine.record_story(order, "dispatch_refused", "dispatch", now, data={"steps": trace.steps, "why": refusal.detail})
+        machine.record_story(
+            order, "dispatch_refused", "dispatch", now, data={"steps": trace.steps, "why": refusal.detail}
+        )
         if is_over:
             machine.announce(order, now)
     if is_over:

@@ -15,14 +15,11 @@ INDEX = "idx_orders_provider_referans"
 def add_column_and_index(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Add what introspection does not find."""
     connection = editor.connection
-    order = apps.get_model("orders", "Order")
     with connection.cursor() as cursor:
         columns = {column.name for column in connection.introspection.get_table_description(cursor, TABLE)}
         indexes = set(connection.introspection.get_constraints(cursor, TABLE))
     if COLUMN not in columns:
-        field = models.CharField(max_length=64, blank=True, default="", db_default="")
-        field.set_attributes_from_name(COLUMN)
-        editor.add_field(order, field)
+        editor.execute(f"ALTER TABLE {TABLE} ADD COLUMN {COLUMN} varchar(64) NOT NULL DEFAULT ''")
     if INDEX not in indexes:
         editor.execute(f"CREATE INDEX {INDEX} ON {TABLE} ({COLUMN})")
 

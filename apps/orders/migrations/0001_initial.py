@@ -7,298 +7,588 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('catalog', '0001_initial'),
-        ('providers', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("catalog", "0001_initial"),
+        ("providers", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('integration_name', models.CharField(max_length=120)),
-                ('kind', models.CharField(max_length=32)),
-                ('reference', models.CharField(max_length=64, unique=True)),
-                ('product', models.JSONField(default=dict)),
-                ('state', models.CharField(choices=[('prepared', 'prepared'), ('sending', 'being sent'), ('accepted', 'accepted'), ('delivered', 'delivered'), ('partial', 'partly delivered'), ('failed', 'failed'), ('refused', 'refused'), ('not_sent', 'not sent'), ('in_doubt', 'in doubt'), ('absent', 'proven absent'), ('abandoned', 'abandoned'), ('reversed', 'reversed')], default='sending', max_length=10)),
-                ('outcome', models.CharField(blank=True, default='', max_length=24)),
-                ('reason_code', models.CharField(blank=True, default='', max_length=60)),
-                ('reason', models.CharField(blank=True, default='', max_length=300)),
-                ('send_no', models.PositiveIntegerField(default=1)),
-                ('send_deadline_at', models.DateTimeField()),
-                ('expected_cost_micros', models.BigIntegerField(blank=True, null=True)),
-                ('cost_micros', models.BigIntegerField(blank=True, null=True)),
-                ('cost_currency', models.CharField(max_length=3)),
-                ('provider_order_id', models.CharField(blank=True, default='', max_length=120)),
-                ('created_at', models.DateTimeField()),
-                ('answered_at', models.DateTimeField(blank=True, null=True)),
-                ('doubt_since', models.DateTimeField(blank=True, null=True)),
-                ('failed_seen_at', models.DateTimeField(blank=True, null=True)),
-                ('delivered_at', models.DateTimeField(blank=True, null=True)),
-                ('is_surplus', models.BooleanField(default=False)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='providers.integration')),
-                ('route', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='providers.route')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("integration_name", models.CharField(max_length=120)),
+                ("kind", models.CharField(max_length=32)),
+                ("reference", models.CharField(max_length=64, unique=True)),
+                ("product", models.JSONField(default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("prepared", "prepared"),
+                            ("sending", "being sent"),
+                            ("accepted", "accepted"),
+                            ("delivered", "delivered"),
+                            ("partial", "partly delivered"),
+                            ("failed", "failed"),
+                            ("refused", "refused"),
+                            ("not_sent", "not sent"),
+                            ("in_doubt", "in doubt"),
+                            ("absent", "proven absent"),
+                            ("abandoned", "abandoned"),
+                            ("reversed", "reversed"),
+                        ],
+                        default="sending",
+                        max_length=10,
+                    ),
+                ),
+                ("outcome", models.CharField(blank=True, default="", max_length=24)),
+                ("reason_code", models.CharField(blank=True, default="", max_length=60)),
+                ("reason", models.CharField(blank=True, default="", max_length=300)),
+                ("send_no", models.PositiveIntegerField(default=1)),
+                ("send_deadline_at", models.DateTimeField()),
+                ("expected_cost_micros", models.BigIntegerField(blank=True, null=True)),
+                ("cost_micros", models.BigIntegerField(blank=True, null=True)),
+                ("cost_currency", models.CharField(max_length=3)),
+                ("provider_order_id", models.CharField(blank=True, default="", max_length=120)),
+                ("created_at", models.DateTimeField()),
+                ("answered_at", models.DateTimeField(blank=True, null=True)),
+                ("doubt_since", models.DateTimeField(blank=True, null=True)),
+                ("failed_seen_at", models.DateTimeField(blank=True, null=True)),
+                ("delivered_at", models.DateTimeField(blank=True, null=True)),
+                ("is_surplus", models.BooleanField(default=False)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "integration",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="providers.integration"
+                    ),
+                ),
+                (
+                    "route",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="providers.route"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_attempt',
+                "db_table": "orders_attempt",
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('product_name', models.CharField(max_length=120)),
-                ('package_name', models.CharField(max_length=120)),
-                ('needs_code', models.BooleanField()),
-                ('quantity', models.PositiveIntegerField()),
-                ('user_identifier', models.CharField(blank=True, default='', max_length=200)),
-                ('extra_field', models.CharField(blank=True, default='', max_length=200)),
-                ('params', models.JSONField(blank=True, default=dict)),
-                ('unit_price_micros', models.BigIntegerField()),
-                ('price_micros', models.BigIntegerField()),
-                ('currency', models.CharField(max_length=3)),
-                ('status', models.CharField(choices=[('pending', 'pending'), ('processing', 'processing'), ('review', 'in review'), ('completed', 'completed'), ('partial', 'partly completed'), ('rejected', 'rejected'), ('cancelled', 'cancelled'), ('refunded', 'refunded')], default='pending', max_length=12)),
-                ('external_status', models.CharField(choices=[('not_sent', 'not sent'), ('sending', 'being sent'), ('sent', 'sent'), ('processing', 'in progress there'), ('completed', 'done there'), ('partial', 'partly done there'), ('failed', 'failed there'), ('unknown', 'unknown'), ('reversed', 'reversed there')], default='not_sent', max_length=12)),
-                ('reason', models.CharField(blank=True, default='', max_length=120)),
-                ('external_order_id', models.CharField(blank=True, default='', max_length=120)),
-                ('client_reference', models.CharField(blank=True, max_length=120, null=True)),
-                ('idempotency_key', models.CharField(max_length=120)),
-                ('request_hash', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('sent_at', models.DateTimeField(blank=True, null=True)),
-                ('settled_at', models.DateTimeField(blank=True, null=True)),
-                ('deadline_at', models.DateTimeField()),
-                ('updated_at', models.DateTimeField()),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='accounts.customer')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='catalog.package')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='accounts.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("product_name", models.CharField(max_length=120)),
+                ("package_name", models.CharField(max_length=120)),
+                ("needs_code", models.BooleanField()),
+                ("quantity", models.PositiveIntegerField()),
+                ("user_identifier", models.CharField(blank=True, default="", max_length=200)),
+                ("extra_field", models.CharField(blank=True, default="", max_length=200)),
+                ("params", models.JSONField(blank=True, default=dict)),
+                ("unit_price_micros", models.BigIntegerField()),
+                ("price_micros", models.BigIntegerField()),
+                ("currency", models.CharField(max_length=3)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("processing", "processing"),
+                            ("review", "in review"),
+                            ("completed", "completed"),
+                            ("partial", "partly completed"),
+                            ("rejected", "rejected"),
+                            ("cancelled", "cancelled"),
+                            ("refunded", "refunded"),
+                        ],
+                        default="pending",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "external_status",
+                    models.CharField(
+                        choices=[
+                            ("not_sent", "not sent"),
+                            ("sending", "being sent"),
+                            ("sent", "sent"),
+                            ("processing", "in progress there"),
+                            ("completed", "done there"),
+                            ("partial", "partly done there"),
+                            ("failed", "failed there"),
+                            ("unknown", "unknown"),
+                            ("reversed", "reversed there"),
+                        ],
+                        default="not_sent",
+                        max_length=12,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, default="", max_length=120)),
+                ("external_order_id", models.CharField(blank=True, default="", max_length=120)),
+                ("client_reference", models.CharField(blank=True, max_length=120, null=True)),
+                ("idempotency_key", models.CharField(max_length=120)),
+                ("request_hash", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField()),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                ("settled_at", models.DateTimeField(blank=True, null=True)),
+                ("deadline_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="accounts.customer"
+                    ),
+                ),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="catalog.package"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="accounts.tenant"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'order',
-                'verbose_name_plural': 'orders',
-                'db_table': 'product_orders',
+                "verbose_name": "order",
+                "verbose_name_plural": "orders",
+                "db_table": "product_orders",
             },
         ),
         migrations.CreateModel(
-            name='Evidence',
+            name="Evidence",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('verb', models.CharField(max_length=10)),
-                ('send_no', models.PositiveIntegerField(default=0)),
-                ('request', models.TextField()),
-                ('knowledge', models.CharField(max_length=10)),
-                ('http_status', models.PositiveIntegerField(null=True)),
-                ('detail', models.CharField(blank=True, default='', max_length=120)),
-                ('outcome', models.CharField(max_length=24)),
-                ('sealed_body', models.TextField(blank=True, default='')),
-                ('body_digest', models.CharField(blank=True, default='', max_length=64)),
-                ('latency_ms', models.PositiveIntegerField(default=0)),
-                ('at', models.DateTimeField()),
-                ('attempt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='evidence', to='orders.attempt')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='evidence', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("verb", models.CharField(max_length=10)),
+                ("send_no", models.PositiveIntegerField(default=0)),
+                ("request", models.TextField()),
+                ("knowledge", models.CharField(max_length=10)),
+                ("http_status", models.PositiveIntegerField(null=True)),
+                ("detail", models.CharField(blank=True, default="", max_length=120)),
+                ("outcome", models.CharField(max_length=24)),
+                ("sealed_body", models.TextField(blank=True, default="")),
+                ("body_digest", models.CharField(blank=True, default="", max_length=64)),
+                ("latency_ms", models.PositiveIntegerField(default=0)),
+                ("at", models.DateTimeField()),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="evidence", to="orders.attempt"
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="evidence", to="orders.order"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'evidence',
-                'db_table': 'orders_evidence',
+                "verbose_name_plural": "evidence",
+                "db_table": "orders_evidence",
             },
         ),
         migrations.CreateModel(
-            name='DueCheck',
+            name="DueCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lane', models.BigIntegerField(default=0)),
-                ('kind', models.CharField(choices=[('dispatch', 'send it'), ('resolve', 'find out'), ('check', 'ask its state'), ('code', 'fetch the PIN'), ('watch', 'watch for late news')], max_length=8)),
-                ('next_at', models.DateTimeField()),
-                ('tries', models.PositiveIntegerField(default=0)),
-                ('errors', models.PositiveIntegerField(default=0)),
-                ('fence', models.BigIntegerField(default=0)),
-                ('asked_at', models.DateTimeField(null=True)),
-                ('asked', models.PositiveIntegerField(default=0)),
-                ('digest', models.CharField(default='', max_length=16)),
-                ('same_since', models.DateTimeField(null=True)),
-                ('attempt', models.OneToOneField(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='due_row', to='orders.attempt')),
-                ('order', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='due_rows', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("lane", models.BigIntegerField(default=0)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("dispatch", "send it"),
+                            ("resolve", "find out"),
+                            ("check", "ask its state"),
+                            ("code", "fetch the PIN"),
+                            ("watch", "watch for late news"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("next_at", models.DateTimeField()),
+                ("tries", models.PositiveIntegerField(default=0)),
+                ("errors", models.PositiveIntegerField(default=0)),
+                ("fence", models.BigIntegerField(default=0)),
+                ("asked_at", models.DateTimeField(null=True)),
+                ("asked", models.PositiveIntegerField(default=0)),
+                ("digest", models.CharField(default="", max_length=16)),
+                ("same_since", models.DateTimeField(null=True)),
+                (
+                    "attempt",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="due_row",
+                        to="orders.attempt",
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="due_rows",
+                        to="orders.order",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_due_check',
+                "db_table": "orders_due_check",
             },
         ),
         migrations.CreateModel(
-            name='Case',
+            name="Case",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(choices=[('late_delivery', 'delivered after the money went back'), ('second_code', 'a second, different PIN'), ('code_sold_twice', 'this PIN was delivered before'), ('reversal', 'reversed by the provider')], max_length=20)),
-                ('risk_micros', models.BigIntegerField()),
-                ('currency', models.CharField(max_length=3)),
-                ('opened_at', models.DateTimeField()),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('attempt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orders.attempt')),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cases', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("late_delivery", "delivered after the money went back"),
+                            ("second_code", "a second, different PIN"),
+                            ("code_sold_twice", "this PIN was delivered before"),
+                            ("reversal", "reversed by the provider"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("risk_micros", models.BigIntegerField()),
+                ("currency", models.CharField(max_length=3)),
+                ("opened_at", models.DateTimeField()),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="orders.attempt"
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="cases", to="orders.order"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_case',
+                "db_table": "orders_case",
             },
         ),
         migrations.AddField(
-            model_name='attempt',
-            name='order',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='orders.order'),
+            model_name="attempt",
+            name="order",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="attempts", to="orders.order"
+            ),
         ),
         migrations.CreateModel(
-            name='OrderCode',
+            name="OrderCode",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sealed', models.TextField()),
-                ('sealed_serial', models.TextField(blank=True, default='')),
-                ('blind_index', models.CharField(db_index=True, max_length=64)),
-                ('is_quarantined', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField()),
-                ('attempt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='codes', to='orders.attempt')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='codes', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sealed", models.TextField()),
+                ("sealed_serial", models.TextField(blank=True, default="")),
+                ("blind_index", models.CharField(db_index=True, max_length=64)),
+                ("is_quarantined", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="codes", to="orders.attempt"
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="codes", to="orders.order"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_code',
+                "db_table": "orders_code",
             },
         ),
         migrations.CreateModel(
-            name='OrderEvent',
+            name="OrderEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('cause', models.CharField(max_length=40)),
-                ('actor', models.CharField(blank=True, default='', max_length=80)),
-                ('status', models.CharField(max_length=12)),
-                ('external_status', models.CharField(max_length=12)),
-                ('reason', models.CharField(blank=True, default='', max_length=120)),
-                ('data', models.JSONField(default=dict)),
-                ('at', models.DateTimeField()),
-                ('attempt', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orders.attempt')),
-                ('evidence', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orders.evidence')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=40)),
+                ("cause", models.CharField(max_length=40)),
+                ("actor", models.CharField(blank=True, default="", max_length=80)),
+                ("status", models.CharField(max_length=12)),
+                ("external_status", models.CharField(max_length=12)),
+                ("reason", models.CharField(blank=True, default="", max_length=120)),
+                ("data", models.JSONField(default=dict)),
+                ("at", models.DateTimeField()),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="orders.attempt"
+                    ),
+                ),
+                (
+                    "evidence",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="orders.evidence"
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="events", to="orders.order"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_event',
+                "db_table": "orders_event",
             },
         ),
         migrations.CreateModel(
-            name='OrderUnit',
+            name="OrderUnit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('n', models.PositiveIntegerField()),
-                ('amount_micros', models.BigIntegerField()),
-                ('status', models.CharField(choices=[('held', 'held'), ('captured', 'captured'), ('released', 'released')], default='held', max_length=8)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='units', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("n", models.PositiveIntegerField()),
+                ("amount_micros", models.BigIntegerField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("held", "held"), ("captured", "captured"), ("released", "released")],
+                        default="held",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="units", to="orders.order"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_unit',
+                "db_table": "orders_unit",
             },
         ),
         migrations.CreateModel(
-            name='AttemptUnit',
+            name="AttemptUnit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('holds', models.BooleanField(default=True)),
-                ('attempt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempt_units', to='orders.attempt')),
-                ('unit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempt_units', to='orders.orderunit')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("holds", models.BooleanField(default=True)),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="attempt_units", to="orders.attempt"
+                    ),
+                ),
+                (
+                    "unit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="attempt_units", to="orders.orderunit"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'orders_attempt_unit',
+                "db_table": "orders_attempt_unit",
             },
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['tenant', '-id'], name='idx_orders_by_tenant'),
+            model_name="order",
+            index=models.Index(fields=["tenant", "-id"], name="idx_orders_by_tenant"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['customer', '-id'], name='idx_orders_by_customer'),
+            model_name="order",
+            index=models.Index(fields=["customer", "-id"], name="idx_orders_by_customer"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(fields=('customer', 'idempotency_key'), name='order_once_per_key'),
+            model_name="order",
+            constraint=models.UniqueConstraint(fields=("customer", "idempotency_key"), name="order_once_per_key"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(fields=('customer', 'client_reference'), name='order_once_per_client_reference'),
+            model_name="order",
+            constraint=models.UniqueConstraint(
+                fields=("customer", "client_reference"), name="order_once_per_client_reference"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'processing', 'review', 'completed', 'partial', 'rejected', 'cancelled', 'refunded'])), name='order_status_known'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "pending",
+                            "processing",
+                            "review",
+                            "completed",
+                            "partial",
+                            "rejected",
+                            "cancelled",
+                            "refunded",
+                        ],
+                    )
+                ),
+                name="order_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('external_status__in', ['not_sent', 'sending', 'sent', 'processing', 'completed', 'partial', 'failed', 'unknown', 'reversed'])), name='order_external_status_known'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "external_status__in",
+                        [
+                            "not_sent",
+                            "sending",
+                            "sent",
+                            "processing",
+                            "completed",
+                            "partial",
+                            "failed",
+                            "unknown",
+                            "reversed",
+                        ],
+                    )
+                ),
+                name="order_external_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('price_micros', django.db.models.expressions.CombinedExpression(models.F('unit_price_micros'), '*', models.F('quantity'))), ('quantity__gte', 1), ('unit_price_micros__gt', 0)), name='order_price_is_unit_price_times_quantity'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "price_micros",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("unit_price_micros"), "*", models.F("quantity")
+                        ),
+                    ),
+                    ("quantity__gte", 1),
+                    ("unit_price_micros__gt", 0),
+                ),
+                name="order_price_is_unit_price_times_quantity",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('reason', ''), ('status', 'review'), _negated=True), name='order_review_has_a_reason'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("reason", ""), ("status", "review"), _negated=True),
+                name="order_review_has_a_reason",
+            ),
         ),
         migrations.AddIndex(
-            model_name='duecheck',
-            index=models.Index(fields=['lane', 'next_at'], name='due_by_lane'),
+            model_name="duecheck",
+            index=models.Index(fields=["lane", "next_at"], name="due_by_lane"),
         ),
         migrations.AddConstraint(
-            model_name='duecheck',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'dispatch')), fields=('order',), name='due_dispatch_once_per_order'),
+            model_name="duecheck",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "dispatch")), fields=("order",), name="due_dispatch_once_per_order"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='duecheck',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['dispatch', 'resolve', 'check', 'code', 'watch'])), name='due_kind_known'),
+            model_name="duecheck",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["dispatch", "resolve", "check", "code", "watch"])),
+                name="due_kind_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='duecheck',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('attempt__isnull', True), ('kind', 'dispatch')), models.Q(models.Q(('kind', 'dispatch'), _negated=True), ('attempt__isnull', False)), _connector='OR'), name='due_dispatch_has_no_attempt'),
+            model_name="duecheck",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("attempt__isnull", True), ("kind", "dispatch")),
+                    models.Q(models.Q(("kind", "dispatch"), _negated=True), ("attempt__isnull", False)),
+                    _connector="OR",
+                ),
+                name="due_dispatch_has_no_attempt",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='case',
-            constraint=models.UniqueConstraint(fields=('attempt', 'reason'), name='case_once_per_attempt_and_reason'),
+            model_name="case",
+            constraint=models.UniqueConstraint(fields=("attempt", "reason"), name="case_once_per_attempt_and_reason"),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(fields=('integration', 'reference'), name='attempt_reference_once_per_account'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(
+                fields=("integration", "reference"), name="attempt_reference_once_per_account"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['prepared', 'sending', 'accepted', 'delivered', 'partial', 'failed', 'refused', 'not_sent', 'in_doubt', 'absent', 'abandoned', 'reversed'])), name='attempt_state_known'),
+            model_name="attempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "prepared",
+                            "sending",
+                            "accepted",
+                            "delivered",
+                            "partial",
+                            "failed",
+                            "refused",
+                            "not_sent",
+                            "in_doubt",
+                            "absent",
+                            "abandoned",
+                            "reversed",
+                        ],
+                    )
+                ),
+                name="attempt_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(('reference', ''), _negated=True), name='attempt_has_a_reference'),
+            model_name="attempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("reference", ""), _negated=True), name="attempt_has_a_reference"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ordercode',
-            constraint=models.UniqueConstraint(fields=('attempt', 'blind_index'), name='code_once_per_attempt'),
+            model_name="ordercode",
+            constraint=models.UniqueConstraint(fields=("attempt", "blind_index"), name="code_once_per_attempt"),
         ),
         migrations.AddConstraint(
-            model_name='orderunit',
-            constraint=models.UniqueConstraint(fields=('order', 'n'), name='unit_once_per_number'),
+            model_name="orderunit",
+            constraint=models.UniqueConstraint(fields=("order", "n"), name="unit_once_per_number"),
         ),
         migrations.AddConstraint(
-            model_name='orderunit',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_micros__gt', 0)), name='unit_amount_positive'),
+            model_name="orderunit",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_micros__gt", 0)), name="unit_amount_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderunit',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['held', 'captured', 'released'])), name='unit_status_known'),
+            model_name="orderunit",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["held", "captured", "released"])), name="unit_status_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attemptunit',
-            constraint=models.UniqueConstraint(condition=models.Q(('holds', True)), fields=('unit',), name='unit_held_by_one_attempt'),
+            model_name="attemptunit",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("holds", True)), fields=("unit",), name="unit_held_by_one_attempt"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attemptunit',
-            constraint=models.UniqueConstraint(fields=('attempt', 'unit'), name='attempt_unit_once'),
+            model_name="attemptunit",
+            constraint=models.UniqueConstraint(fields=("attempt", "unit"), name="attempt_unit_once"),
         ),
     ]

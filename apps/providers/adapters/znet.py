@@ -367,6 +367,8 @@ def _read_ok_state(order: Order, fields: list[str]) -> Result:
     state, pin, written = (*(field.strip() for field in fields), "", "", "")[:3]
     description = decode_url(written.rstrip("| "))
     pin = _read_pin(pin, is_encoded=description != written.rstrip("| "))
+    if pin and (state == "2" or not prose_only(pin)):
+        description = description.replace(pin, REDACTED)
     if state == "1":
         return order.result(Outcome.ACCEPTED, state, description)
     if state == "2":
@@ -387,8 +389,6 @@ def _read_pin(field: str, *, is_encoded: bool) -> str:
 
 
 def _read_delivered(order: Order, pin: str, description: str) -> Result:
-    if pin:
-        description = description.replace(pin, REDACTED)
     return Result(
         outcome=Outcome.COMPLETED,
         own_ref=order.own_ref,

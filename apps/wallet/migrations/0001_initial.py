@@ -6,81 +6,139 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('customer', 'customer wallet'), ('held', 'money held for open orders'), ('revenue', 'sales'), ('cash', 'money from and to outside'), ('float', 'our money at a provider'), ('cost', 'what delivered goods cost us'), ('loss', 'what we paid and could not charge')], max_length=12)),
-                ('currency', models.CharField(max_length=3)),
-                ('subject_kind', models.CharField(blank=True, default='', max_length=20)),
-                ('subject_id', models.BigIntegerField(default=0)),
-                ('balance_micros', models.BigIntegerField(blank=True, null=True)),
-                ('limit_micros', models.BigIntegerField(default=0)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("customer", "customer wallet"),
+                            ("held", "money held for open orders"),
+                            ("revenue", "sales"),
+                            ("cash", "money from and to outside"),
+                            ("float", "our money at a provider"),
+                            ("cost", "what delivered goods cost us"),
+                            ("loss", "what we paid and could not charge"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("currency", models.CharField(max_length=3)),
+                ("subject_kind", models.CharField(blank=True, default="", max_length=20)),
+                ("subject_id", models.BigIntegerField(default=0)),
+                ("balance_micros", models.BigIntegerField(blank=True, null=True)),
+                ("limit_micros", models.BigIntegerField(default=0)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.tenant"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'wallet_account',
+                "db_table": "wallet_account",
             },
         ),
         migrations.CreateModel(
-            name='Transfer',
+            name="Transfer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=120, unique=True)),
-                ('kind', models.CharField(max_length=24)),
-                ('subject_kind', models.CharField(max_length=20)),
-                ('subject_id', models.BigIntegerField()),
-                ('reason', models.CharField(blank=True, default='', max_length=200)),
-                ('actor', models.CharField(blank=True, default='', max_length=80)),
-                ('at', models.DateTimeField()),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=120, unique=True)),
+                ("kind", models.CharField(max_length=24)),
+                ("subject_kind", models.CharField(max_length=20)),
+                ("subject_id", models.BigIntegerField()),
+                ("reason", models.CharField(blank=True, default="", max_length=200)),
+                ("actor", models.CharField(blank=True, default="", max_length=80)),
+                ("at", models.DateTimeField()),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.tenant"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'wallet_transfer',
+                "db_table": "wallet_transfer",
             },
         ),
         migrations.CreateModel(
-            name='Entry',
+            name="Entry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('amount_micros', models.BigIntegerField()),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='wallet.account')),
-                ('transfer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='wallet.transfer')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("amount_micros", models.BigIntegerField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="wallet.account"
+                    ),
+                ),
+                (
+                    "transfer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="wallet.transfer"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'wallet_entry',
+                "db_table": "wallet_entry",
             },
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.UniqueConstraint(fields=('tenant', 'kind', 'currency', 'subject_kind', 'subject_id'), name='account_once_per_subject'),
+            model_name="account",
+            constraint=models.UniqueConstraint(
+                fields=("tenant", "kind", "currency", "subject_kind", "subject_id"), name="account_once_per_subject"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('balance_micros__isnull', False), ('kind', 'customer')), models.Q(models.Q(('kind', 'customer'), _negated=True), ('balance_micros__isnull', True)), _connector='OR'), name='account_only_customers_store_a_balance'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("balance_micros__isnull", False), ("kind", "customer")),
+                    models.Q(models.Q(("kind", "customer"), _negated=True), ("balance_micros__isnull", True)),
+                    _connector="OR",
+                ),
+                name="account_only_customers_store_a_balance",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('balance_micros__isnull', True), ('balance_micros__gte', django.db.models.expressions.CombinedExpression(models.F('limit_micros'), '*', models.Value(-1))), _connector='OR'), name='account_not_below_limit'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("balance_micros__isnull", True),
+                    (
+                        "balance_micros__gte",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("limit_micros"), "*", models.Value(-1)
+                        ),
+                    ),
+                    _connector="OR",
+                ),
+                name="account_not_below_limit",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('limit_micros__gte', 0)), name='account_limit_not_negative'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("limit_micros__gte", 0)), name="account_limit_not_negative"
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(fields=['subject_kind', 'subject_id'], name='transfer_by_subject'),
+            model_name="transfer",
+            index=models.Index(fields=["subject_kind", "subject_id"], name="transfer_by_subject"),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_micros', 0), _negated=True), name='entry_is_not_zero'),
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_micros", 0), _negated=True), name="entry_is_not_zero"
+            ),
         ),
     ]

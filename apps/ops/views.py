@@ -1,0 +1,33 @@
+"""The three health pages. Anyone may read them, nobody may cache them."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from apps.common import clock
+from apps.ops import health
+
+
+@never_cache
+@require_safe
+def livez(_request: HttpRequest) -> JsonResponse:
+    """The process answers; nothing else is asked."""
+    return JsonResponse({"ok": True})
+
+
+@never_cache
+@require_safe
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """Whether this process can take orders: 200 or 503 with the reasons."""
+    problems = health.not_ready()
+    return JsonResponse({"ok": not problems, "problems": problems}, status=503 if problems else 200)
+
+
+@never_cache
+@require_safe
+def statusz(_request: HttpRequest) -> JsonResponse:
+    """Whether the loops are alive: 200 or 503, with the numbers."""
+    status = health.status(clock.now())
+    return JsonResponse(status, status=200 if status["ok"] else 503)
