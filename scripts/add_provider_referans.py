@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Adds the column `provider_referans` and its index where `manage.py migrate` cannot, as `manage.py add_provider_referans`.
+"""Adds the column `provider_referans` and its index by hand, as `manage.py add_provider_referans`.
 
 Harmless to repeat, and in any order with `manage.py migrate`. All arguments are passed on; `--help` lists them.
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -12,7 +14,16 @@ from apps.accounts.models import ApiKey, Customer
 from apps.common.crypto import hash_api_secret
 
 PREFIX = "hub_"
+FORM = re.compile(r"hub_[0-9a-f]{1,20}\.[A-Za-z0-9_-]{1,100}")
 LAST_USED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The customer behind a request, and the public id of the key that was presented."""
+
+    customer: Customer
+    key_id: str
 
 
 def issue_key(customer: Customer, now: datetime, label: str = "") -> tuple[ApiKey, str]:
@@ -25,8 +36,10 @@ def issue_key(customer: Customer, now: datetime, label: str = "") -> tuple[ApiKe
     return key, f"{public_id}.{secret}"
 
 
-def find_customer(presented: str, now: datetime) -> Customer | None:
-    """The active customer whose live key was presented, or None. Compares in constant time."""
+def find_caller(presented: str, now: datetime) -> Caller | None:
+    """Who presented this key: its active customer, or None for a key that is wrong, off or expired. Compares in constant time."""
+    if not FORM.fullmatch(presented):
+        return None
     public_id, _, secret = presented.partition(".")
     key = ApiKey.objects.select_related("customer__tenant").filter(public_id=public_id).first()
     expected = key.secret_hash if key else "0" * 64
@@ -35,7 +48,7 @@ def find_customer(presented: str, now: datetime) -> Customer | None:
         return None
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USED_EVERY)
     ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
-    return key.customer
+    return Caller(key.customer, key.public_id)
 
 
 def _is_live(key: ApiKey, now: datetime) -> bool:

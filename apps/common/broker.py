@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -21,7 +23,6 @@ REST_S = 5.0
 
 _lock = threading.Lock()
 _rests_until = 0.0
-_connection: Connection | None = None
 
 
 def publish(task: str, args: Sequence[Any], *, countdown: float = 0, expires: float | None = None) -> bool:
@@ -42,19 +43,18 @@ def publish(task: str, args: Sequence[Any], *, countdown: float = 0, expires: fl
 
 def _producer_connection() -> Connection:
     """A connection of the producers' own: short time-outs and no retry, unlike the consumers'."""
-    global _connection  # noqa: PLW0603 - one pool per process
-    if not settings.REDIS_URL:
-        return current_app.connection_for_write()
-    with _lock:
-        if _connection is None:
-            options = {
-                "socket_connect_timeout": TIMEOUT_S,
-                "socket_timeout": TIMEOUT_S,
-                "retry_on_timeout": False,
-                "max_retries": 0,
-            }
-            _connection = Connection(settings.REDIS_URL, connect_timeout=TIMEOUT_S, transport_options=options)
-        return _connection
+    return _redis_connection(settings.REDIS_URL) if settings.REDIS_URL else current_app.connection_for_write()
+
+
+@functools.lru_cache(maxsize=4)
+def _redis_connection(url: str) -> Connection:
+    options = {
+        "socket_connect_timeout": TIMEOUT_S,
+        "socket_timeout": TIMEOUT_S,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+    }
+    return Connection(url, connect_timeout=TIMEOUT_S, transport_options=options)
 
 
 def _is_resting() -> bool:
@@ -65,8 +65,17 @@ def _rest() -> None:
     global _rests_until  # noqa: PLW0603 - one breaker per process
     _rests_until = time.monotonic() + REST_S
     if settings.REDIS_URL:
-        pools.producers[_producer_connection()].force_close_all()
-        pools.connections[_producer_connection()].force_close_all()
+        with contextlib.suppress(Exception):  # closing what is broken may fail; the rest has begun, and that counts
+            _forget_connections()
+
+
+def _forget_connections() -> None:
+    """Close the pools and drop them: a closed pool refuses for ever, so the next publish must get a new one."""
+    connection = _producer_connection()
+    with _lock:
+        for group in (pools.producers, pools.connections):
+            group[connection].force_close_all()
+            del group[connection]
 
 
 def wake_up() -> None:

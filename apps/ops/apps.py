@@ -8,3 +8,7 @@ class OpsConfig(AppConfig):
 
     name = "apps.ops"
     label = "ops"
+
+    def ready(self) -> None:
+        """Register the start-up checks."""
+        from apps.ops import checks  # noqa: F401

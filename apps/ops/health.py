@@ -121,14 +121,18 @@ class Work:
 
 def judge(loops: Loops) -> list[str]:
     """What is wrong with the loops, in words for a person; empty when all is well."""
-    problems = [] if loops.is_sweep_enabled else [f"{schedule.SWEEP.name} is missing or disabled in the schedule"]
-    for name in ("sweep", "worker", "beat"):
-        age: float | None = getattr(loops, name)
-        if age is None:
-            problems.append(f"{name} has never run")
-        elif age > SILENT_AFTER_S:
-            problems.append(f"{name} has been silent for {age:.0f} s")
-    return problems
+    disabled = [] if loops.is_sweep_enabled else [f"{schedule.SWEEP.name} is missing or disabled in the schedule"]
+    return [*disabled, *silences(loops)]
+
+
+def silences(loops: Loops) -> list[str]:
+    """The loops that have not been heard of for more than 60 s, in words for a person."""
+    ages = {"sweep": loops.sweep, "worker": loops.worker, "beat": loops.beat}
+    return [_silence(name, age) for name, age in ages.items() if age is None or age > SILENT_AFTER_S]
+
+
+def _silence(name: str, age: float | None) -> str:
+    return f"{name} has never run" if age is None else f"{name} has been silent for {age:.0f} s"
 
 
 def measure_loops(now: datetime) -> Loops:

@@ -385,6 +385,12 @@ class TestStateAnswers:
     def test_a_code_repeated_in_the_description_is_hidden(self, state: str) -> None:
         assert ask(f"OK|{state}|0012-ABCD-3456|Kod: 0012-ABCD-3456").reason == "Kod: ***"
 
+    def test_a_code_made_of_words_is_hidden_in_the_description(self) -> None:
+        assert ask("OK|2|ALTIN KART|Kod: ALTIN KART").reason == "Kod: ***"
+
+    def test_the_number_of_a_failed_question_is_the_reason_s_code(self) -> None:
+        assert ask("4|Kayıt yok").reason_code == "4"
+
     def test_a_reason_typed_twice_is_kept(self) -> None:
         assert ask("OK|3|Oyuncu yok|Oyuncu yok").reason == "Oyuncu yok"
 

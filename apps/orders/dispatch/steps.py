@@ -6,6 +6,7 @@ A step that cannot go on raises `DispatchRefused`. Steps 1 to 10 run in one tran
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -148,8 +149,12 @@ def pick_route(trace: Trace, order: Order, routes: list[Route], now: datetime) -
 def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
     """6. What the package is called there."""
     mapping = PackageMapping.objects.filter(package_id=order.package_id, integration=route.integration).first()
-    if mapping is None:
+    if mapping is None or route.integration is None:
         raise DispatchRefused("waiting:mapping_missing")
+    product = mapping.product()
+    missing = [name for name in load_adapter(route.integration.kind).mapping_fields if not product.get(name)]
+    if missing:
+        raise DispatchRefused("waiting:mapping_incomplete", f"the mapping has no {', '.join(missing)}")
     trace.add(6, mapping=mapping.pk)
     return mapping
 
@@ -295,15 +300,22 @@ def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request)
     def send(call: HttpCall) -> Answer:
         return send_once(call, policy=bound.integration.egress_policy(), before_first_byte=guard)
 
-    try:
-        result, exchanges = drive(bound.adapter.place(bound.account, place), send)
-    except TalkFailed as failure:
-        exchanges = failure.exchanges
-        result = Result(Outcome.UNKNOWN, attempt.reference, reason_code="adapter_failed")
+    result, exchanges = _converse(bound, place, send)
     checkpoint("dispatch.after_send")
     exchange = exchanges[-1] if exchanges else None
     trace.add(11, knowledge=knowledge_of(exchange), latency_ms=exchange.answer.latency_ms if exchange else None)
     return Sent(result, exchange, clock.now())
+
+
+def _converse(bound: Bound, place: PlaceRequest, send: Callable[[HttpCall], Answer]) -> tuple[Result, list[Exchange]]:
+    """The adapter's conversation. One that fails before its first call has provably sent nothing."""
+    try:
+        return drive(bound.adapter.place(bound.account, place), send)
+    except TalkFailed as failure:
+        known = Outcome.UNKNOWN if failure.exchanges else Outcome.NOT_SENT
+        return Result(known, place.reference, reason_code="adapter_failed"), failure.exchanges
+    except ValueError as error:
+        return Result(Outcome.NOT_SENT, place.reference, reason_code="request_impossible", reason=str(error)), []
 
 
 class SendGuard:
@@ -374,24 +386,23 @@ def _planned(plan: Plan | None) -> dict[str, str | None]:
 def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: datetime) -> None:
     """Beside the fifteen: why the order was not sent, and when it is looked at again; past its deadline by a person."""
     order = outcomes.lock_orders({order_id})[order_id]
-    row = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).first()
-    if order.status != OrderStatus.PENDING or row is None:
-        if row is not None:
-            due.plan_dispatch(order, refusal.retry_at or now + timedelta(seconds=60))
+    waits = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).exists()
+    if not waits or order.status not in DISPATCHABLE:
         return
-    reason = refusal.reason if refusal.reason.startswith("waiting:") else f"waiting:{refusal.reason}"
     is_over = now >= order.deadline_at
-    status = OrderStatus.REVIEW if is_over else OrderStatus.PENDING
-    changed = machine.change_order(
-        order, status, ExternalStatus(order.external_status), "waiting:deadline" if is_over else reason, now
-    )
-    if changed:
-        machine.record_story(
-            order, "dispatch_refused", "dispatch", now, data={"steps": trace.steps, "why": refusal.detail}
-        )
-        if is_over:
-            machine.announce(order, now)
+    status, reason = _refused_standing(order, refusal, is_over=is_over)
+    if machine.change_order(order, status, ExternalStatus(order.external_status), reason, now):
+        story = {"steps": trace.steps, "why": refusal.detail}
+        machine.record_story(order, "dispatch_refused", "dispatch", now, data=story)
     if is_over:
+        machine.announce(order, now)
         due.drop_dispatch(order)
     else:
         due.plan_dispatch(order, refusal.retry_at or now + timedelta(seconds=60))
+
+
+def _refused_standing(order: Order, refusal: DispatchRefused, *, is_over: bool) -> tuple[OrderStatus, str]:
+    if is_over:
+        return OrderStatus.REVIEW, "waiting:deadline"
+    reason = refusal.reason if refusal.reason.startswith("waiting:") else f"waiting:{refusal.reason}"
+    return OrderStatus(order.status), reason if order.status == OrderStatus.PENDING else order.reason

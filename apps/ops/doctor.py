@@ -1,0 +1,328 @@
+"""What may be wrong with an installation, one small check each, with the remedy. Reads only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, connection
+from django.db.migrations import RunPython
+from django.db.migrations.loader import MigrationLoader
+from django.db.models import Exists, OuterRef
+
+from apps.catalog.models import Package
+from apps.common import triggers
+from apps.common.crypto import CannotOpen
+from apps.ops import health, schedule
+from apps.orders.models import Attempt, DueCheck, Order
+from apps.orders.sellable import missing_for_sale
+from apps.orders.states import OPEN_ATTEMPTS, OrderStatus
+from apps.providers.models import Integration
+from apps.providers.registry import load_adapter
+from apps.wallet import ledger
+
+ERROR, WARNING = "error", "warning"
+
+NAMED = 5
+"""How many ids or names a finding lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be: which check says so, how bad it is, what was found, what to do."""
+
+    check: str
+    level: str
+    found: str
+    remedy: str
+
+
+Check = Callable[[datetime], list[Finding]]
+
+
+def examine(now: datetime) -> list[Finding]:
+    """Run every check. After an error of a gate (no database, no tables) the rest could only repeat it."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            found = check(now)
+        except Error as error:
+            found = [Finding(check.__name__, ERROR, f"the database refused: {_first_line(error)}", DATABASE_REMEDY)]
+        findings += found
+        if check in GATES and any(finding.level == ERROR for finding in found):
+            break
+    return findings
+
+
+def is_ok(findings: Sequence[Finding]) -> bool:
+    """Warnings are allowed."""
+    return all(finding.level != ERROR for finding in findings)
+
+
+# --- the database
+
+
+DATABASE_REMEDY = "look at DATABASE_URL, and whether the server runs and lets this user in"
+
+
+def database(now: datetime) -> list[Finding]:
+    """It answers, and takes writes."""
+    connection.ensure_connection()
+    if health.is_read_only():
+        return [Finding("database", ERROR, "it is read-only", "point DATABASE_URL at the primary server")]
+    return []
+
+
+def migrations(now: datetime) -> list[Finding]:
+    """All migrations of the code are applied."""
+    missing = health.unapplied_migrations()
+    if not missing:
+        return []
+    return [Finding("migrations", ERROR, f"not applied: {_some(missing)}", "run `python manage.py migrate`")]
+
+
+def append_only(now: datetime) -> list[Finding]:
+    """The triggers that guard the story, the evidence and the ledger are there and switched on."""
+    missing = sorted(set(wanted_triggers()) - installed_triggers())
+    if not missing:
+        return []
+    remedy = (
+        "something remade or altered these tables: find out what, then make the triggers again "
+        "(the statements are in the append-only migrations)"
+    )
+    return [Finding("append_only", ERROR, f"triggers are missing: {_some(missing)}", remedy)]
+
+
+def wanted_triggers() -> list[str]:
+    """The names that the migrations give, read from the statements that they would run."""
+    statements = []
+    for migration in MigrationLoader(None).disk_migrations.values():
+        for operation in migration.operations:
+            if isinstance(operation, RunPython) and operation.code.__module__ == triggers.__name__:
+                operation.code(None, Recorder(connection, statements))
+    return [name for statement in statements for name in re.findall(r"^CREATE TRIGGER (\w+)", statement)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Stands in for a schema editor: writes down the statements, runs none."""
+
+    connection: Any
+    statements: list[str]
+
+    def execute(self, sql: str, params: object = None) -> None:
+        self.statements.append(sql)
+
+
+def installed_triggers() -> set[str]:
+    """The names of the triggers that the database has switched on."""
+    if connection.vendor == "postgresql":
+        sql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
+    else:
+        sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return {str(name) for (name,) in cursor.fetchall()}
+
+
+SAFE_SETTINGS: dict[str, dict[str, tuple[frozenset[str], str]]] = {
+    "sqlite": {
+        "PRAGMA journal_mode": (frozenset({"wal"}), "let config/settings.py set journal_mode=WAL"),
+        "PRAGMA synchronous": (frozenset({"2", "3"}), "let config/settings.py set synchronous=FULL"),
+    },
+    "postgresql": {
+        "SHOW synchronous_commit": (
+            frozenset({"on", "local", "remote_write", "remote_apply"}),
+            "set synchronous_commit=on for this server, database and user",
+        ),
+        "SHOW fsync": (frozenset({"on"}), "set fsync=on in postgresql.conf and restart the server"),
+    },
+}
+"""By database: the question, the answers with which a commit survives a power cut, and what to do about others."""
+
+
+def durability(now: datetime) -> list[Finding]:
+    """A commit survives a power cut: the attempt written before a purchase must not get lost after it."""
+    findings = []
+    for question, (safe, remedy) in SAFE_SETTINGS[connection.vendor].items():
+        with connection.cursor() as cursor:
+            cursor.execute(question)
+            answer = str(cursor.fetchone()[0])
+        if answer not in safe:
+            found = f"{question.split()[-1]} is {answer}: a power cut could forget a purchase that was made"
+            findings.append(Finding("durability", ERROR, found, remedy))
+    return findings
+
+
+# --- the loops
+
+
+def beat_schedule(now: datetime) -> list[Finding]:
+    """Beat's table has our entries, switched on, and once."""
+    entries = schedule.load_entries()
+    rows = {entry.name: entry for entry in entries}
+    findings = []
+    for periodic in schedule.SCHEDULE:
+        row = rows.get(periodic.name)
+        if row is None:
+            remedy = "run `python manage.py setup_periodic_task`"
+            findings.append(Finding("beat_schedule", ERROR, f"{periodic.name} is not installed", remedy))
+        elif not row.is_enabled or row.task != periodic.task:
+            remedy = "switch it on in the admin, or run `python manage.py setup_periodic_task --reset`"
+            findings.append(
+                Finding("beat_schedule", ERROR, f"{periodic.name} is disabled or runs another task", remedy)
+            )
+    for twin in schedule.duplicates(entries):
+        found = f"{twin.name} runs {twin.task} a second time"
+        findings.append(Finding("beat_schedule", WARNING, found, "delete it in the admin if nobody needs it"))
+    return findings
+
+
+def loops(now: datetime) -> list[Finding]:
+    """Sweep, worker and beat were heard of within the last minute."""
+    ages = health.measure_loops(now)
+    never = ages.sweep is None and ages.worker is None and ages.beat is None
+    remedy = "start the hub (`python3 scripts/start.py`), or a worker and a beat; README_MONITORING.md has the commands"
+    if never:
+        return [Finding("loops", WARNING, "nothing has ever run", remedy)]
+    return [Finding("loops", ERROR, problem, remedy) for problem in health.silences(ages)]
+
+
+# --- orders and money
+
+
+def nothing_forgotten(now: datetime) -> list[Finding]:
+    """Every open order has a due row or is in review, and so has every attempt that the provider may still answer."""
+    waiting = (OrderStatus.PENDING, OrderStatus.PROCESSING)
+    orders = Order.objects.filter(status__in=waiting)
+    forgotten = orders.exclude(Exists(DueCheck.objects.filter(order=OuterRef("pk"))))
+    silent = Attempt.objects.filter(state__in=OPEN_ATTEMPTS, closed_at=None, order__status__in=waiting)
+    silent = silent.exclude(Exists(DueCheck.objects.filter(attempt=OuterRef("pk"))))
+    remedy = "this must never happen: keep the logs, and report it with the story of the order"
+    findings = []
+    if ids := [f"#{pk}" for pk in forgotten.order_by("pk").values_list("pk", flat=True)]:
+        findings.append(
+            Finding("nothing_forgotten", ERROR, f"open orders that nobody will look at: {_some(ids)}", remedy)
+        )
+    if ids := [f"#{pk}" for pk in silent.order_by("order_id").values_list("order_id", flat=True)]:
+        findings.append(
+            Finding("nothing_forgotten", ERROR, f"attempts that nobody will ask about: {_some(ids)}", remedy)
+        )
+    return findings
+
+
+def money(now: datetime) -> list[Finding]:
+    """Every transfer sums to zero, and every stored balance is the sum of its entries."""
+    books = ledger.recount()
+    remedy = "stop selling and keep a copy of the database: somebody wrote past the ledger"
+    lines = {"transfers that do not sum to zero": books.unbalanced, "wrong balances": books.wrong_balances}
+    return [Finding("money", ERROR, f"{what}: {_some(names)}", remedy) for what, names in lines.items() if names]
+
+
+# --- set-up
+
+
+def packages(now: datetime) -> list[Finding]:
+    """Each package that is on sale can be delivered."""
+    on_sale = Package.objects.select_related("product").filter(is_active=True, product__is_active=True)
+    findings = []
+    for package in on_sale.filter(tenant__is_active=True).order_by("pk"):
+        try:
+            missing = missing_for_sale(package)
+        except (CannotOpen, ImproperlyConfigured):
+            missing = ["the secrets of its provider account cannot be opened"]
+        if missing:
+            found = f"package {package.code} cannot be sold: {'; '.join(missing)}"
+            findings.append(Finding("packages", WARNING, found, "complete it in the admin, or take it off sale"))
+    return findings
+
+
+def provider_accounts(now: datetime) -> list[Finding]:
+    """Each enabled provider account has its secrets and is not paused."""
+    findings = []
+    for integration in Integration.objects.filter(is_enabled=True).order_by("pk"):
+        if lacking := _lacking_secrets(integration):
+            found = f"provider account {integration.name} has no {', '.join(lacking)}"
+            findings.append(Finding("provider_accounts", WARNING, found, "enter it in the admin"))
+        if integration.is_paused(now):
+            found = (
+                f"provider account {integration.name} is paused until {integration.paused_until:%Y-%m-%d %H:%M} UTC"
+                f" ({integration.pause_reason})"
+            )
+            remedy = "mend the reason there; orders wait and go by themselves afterwards"
+            findings.append(Finding("provider_accounts", WARNING, found, remedy))
+    return findings
+
+
+def _lacking_secrets(integration: Integration) -> list[str]:
+    try:
+        secrets = integration.account().secrets
+    except (CannotOpen, ImproperlyConfigured):
+        return []  # `field_keys` tells it
+    return [name for name in load_adapter(integration.kind).secret_fields if not secrets.get(name)]
+
+
+def field_keys(now: datetime) -> list[Finding]:
+    """FIELD_KEYS opens what is stored."""
+    try:
+        closed = health.unreadable_secrets()
+    except ImproperlyConfigured as error:
+        return [Finding("field_keys", ERROR, str(error), "put back the .env that belongs to this database")]
+    if not closed:
+        return []
+    found = f"no key opens the secrets of provider account {_some(closed)}"
+    return [Finding("field_keys", ERROR, found, "put the old key back into FIELD_KEYS, after the new one")]
+
+
+def web_settings(now: datetime) -> list[Finding]:
+    """Settings that are right on a desk and wrong on the internet."""
+    findings = []
+    if settings.DEBUG:
+        found = "DEBUG is on: error pages show source code and settings"
+        findings.append(Finding("web_settings", WARNING, found, "take DEBUG out of .env"))
+    if set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
+        found = "only this machine may open the pages"
+        findings.append(Finding("web_settings", WARNING, found, "name the host in ALLOWED_HOSTS if others shall"))
+    if "*" in settings.ALLOWED_HOSTS:
+        found = "any host name is answered"
+        findings.append(Finding("web_settings", WARNING, found, "name the hosts in ALLOWED_HOSTS"))
+    return findings
+
+
+CHECKS: tuple[Check, ...] = (
+    database,
+    migrations,
+    append_only,
+    durability,
+    beat_schedule,
+    loops,
+    nothing_forgotten,
+    money,
+    field_keys,
+    provider_accounts,
+    packages,
+    web_settings,
+)
+"""All checks, in the order of their answers."""
+
+GATES: tuple[Check, ...] = (database, migrations)
+"""Without these nothing else can be asked."""
+
+
+def _some(names: Sequence[object]) -> str:
+    """The first few of a list, and how many more there are."""
+    text = ", ".join(map(str, names[:NAMED]))
+    return text if len(names) <= NAMED else f"{text} and {len(names) - NAMED} more"
+
+
+def _first_line(error: Exception) -> str:
+    return next(_lines(str(error)), type(error).__name__)
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip() for line in text.splitlines() if line.strip())
