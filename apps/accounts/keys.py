@@ -37,7 +37,7 @@ def issue_key(customer: Customer, now: datetime, label: str = "") -> tuple[ApiKe
 
 
 def find_caller(presented: str, now: datetime) -> Caller | None:
-    """Who presented this key: its active customer, or None for a key that is wrong, off or expired. Compares in constant time."""
+    """The active customer whose live key was presented, or None. Compares in constant time."""
     if not FORM.fullmatch(presented):
         return None
     public_id, _, secret = presented.partition(".")

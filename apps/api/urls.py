@@ -1,6 +1,91 @@
-"""URLs of this room."""
+"""The API as a whole, and its URLs: every answer under them, also an error, passes through `door`."""
 
-from django.urls import URLPattern
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
+
+from apps.api import problems
+from apps.api.auth import BearerKey, HeaderKey
+from apps.api.bodies import StrictParser, check_size
+from apps.api.orders import router
+
+View = Callable[..., HttpResponseBase]
+
+
+class OrderApi(NinjaAPI):
+    """The framework with problem documents described as what they are."""
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        """OpenAPI 3.1; the media type of every error is `application/problem+json`."""
+        schema = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        operations = (operation for methods in schema["paths"].values() for operation in methods.values())
+        for operation in operations:
+            for status, response in operation["responses"].items():
+                if status >= 400:
+                    response["content"] = {problems.MEDIA_TYPE: response["content"]["application/json"]}
+        return schema
+
+
+api = OrderApi(
+    title="Order hub",
+    version="1",
+    description="Order digital goods, watch them, and collect their codes.",
+    urls_namespace="api",
+    docs_url=None,
+    auth=[BearerKey(), HeaderKey()],
+    parser=StrictParser(),
+)
+api.add_router("", router)
+for kind in (Exception, Http404, HttpError, ValidationError):
+    api.add_exception_handler(kind, problems.answer)  # type: ignore[arg-type]  # it hands over instances, never classes
+
+
+def door(view: View) -> View:
+    """Refuse what is too large before `view` reads it, tell every error as a problem, and let no one keep a copy.
+
+    Exempt from CSRF checks: no cookie opens anything here.
+    """
+
+    @csrf_exempt
+    @functools.wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            check_size(request)
+            response = view(request, *args, **kwargs)
+        except Exception as error:
+            response = problems.answer(request, error)
+        if isinstance(response, HttpResponseNotAllowed):
+            response = problems.forbid_method(request, response)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    return answer
+
+
+def nothing_here(request: HttpRequest) -> HttpResponseBase:
+    """Whatever address the API does not have."""
+    raise Http404
+
 
 app_name = "api"
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [
+    path("", door(nothing_here), name="api-root"),
+    *(
+        URLPattern(route.pattern, door(route.callback), route.default_args, route.name)
+        for route in api.urls[0]
+        if isinstance(route, URLPattern)
+    ),
+    re_path("", door(nothing_here)),
+]

@@ -83,6 +83,7 @@ def logging_config(log_format: str, level: str) -> Mapping[str, object]:
             "celery": {"level": "WARNING"},
             "kombu": {"level": "ERROR"},
             "django_structlog": {"level": "WARNING"},
+            "django.request": {"level": "ERROR"},
         },
     }
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 from django.db.migrations import RunPython
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import StateApps
 from django.db.models import Exists, OuterRef
 
 from apps.catalog.models import Package
@@ -49,14 +49,22 @@ def examine(now: datetime) -> list[Finding]:
     """Run every check. After an error of a gate (no database, no tables) the rest could only repeat it."""
     findings: list[Finding] = []
     for check in CHECKS:
-        try:
-            found = check(now)
-        except Error as error:
-            found = [Finding(check.__name__, ERROR, f"the database refused: {_first_line(error)}", DATABASE_REMEDY)]
+        found = _run(check, now)
         findings += found
         if check in GATES and any(finding.level == ERROR for finding in found):
             break
     return findings
+
+
+def _run(check: Check, now: datetime) -> list[Finding]:
+    """A check that cannot be carried out is a finding, and does not hide the others."""
+    try:
+        return check(now)
+    except Error as error:
+        return [Finding(check.__name__, ERROR, f"the database refused: {_first_line(error)}", DATABASE_REMEDY)]
+    except Exception as error:
+        found = f"the check failed: {type(error).__name__}: {_first_line(error)}"
+        return [Finding(check.__name__, ERROR, found, "report this")]
 
 
 def is_ok(findings: Sequence[Finding]) -> bool:
@@ -100,23 +108,12 @@ def append_only(now: datetime) -> list[Finding]:
 
 def wanted_triggers() -> list[str]:
     """The names that the migrations give, read from the statements that they would run."""
-    statements = []
+    editor = connection.schema_editor(collect_sql=True, atomic=False)
     for migration in MigrationLoader(None).disk_migrations.values():
         for operation in migration.operations:
             if isinstance(operation, RunPython) and operation.code.__module__ == triggers.__name__:
-                operation.code(None, Recorder(connection, statements))
-    return [name for statement in statements for name in re.findall(r"^CREATE TRIGGER (\w+)", statement)]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorder:
-    """Stands in for a schema editor: writes down the statements, runs none."""
-
-    connection: Any
-    statements: list[str]
-
-    def execute(self, sql: str, params: object = None) -> None:
-        self.statements.append(sql)
+                operation.code(StateApps([], {}), editor)
+    return [name for statement in editor.collected_sql for name in re.findall(r"^CREATE TRIGGER (\w+)", statement)]
 
 
 def installed_triggers() -> set[str]:

@@ -83,11 +83,9 @@ def _secrets_open() -> str:
         closed = unreadable_secrets()
     except ImproperlyConfigured as error:
         return f"FIELD_KEYS cannot be used: {error}"
-    return (
-        f"FIELD_KEYS opens the secrets of all provider accounts but {len(closed)}: put the old key back"
-        if closed
-        else ""
-    )
+    if not closed:
+        return ""
+    return f"FIELD_KEYS does not open the secrets of {len(closed)} provider accounts: put the old key back"
 
 
 READINESS: tuple[Callable[[], str], ...] = (_writable, _secrets_open)

@@ -41,6 +41,7 @@ __all__ = ["committed", "simulator", "stage"]
 
 PRICE = 35_000_000
 COST = 31_500_000
+DAY_S = 86_400
 
 
 def logged_steps(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -121,6 +122,7 @@ class TestADispatch:
         order = stage.order(make_shop(stage.url))
         services.try_auto_dispatch(order.pk)
         caplog.set_level(logging.INFO, logger="apps")
+        caplog.clear()
         again = services.try_auto_dispatch(order.pk)
         assert (again.said, again.is_sent) == ("dispatched_already", False)
         assert logged_steps(caplog) == steps_to(2)
@@ -245,6 +247,14 @@ class TestADispatchThatIsRefused:
         assert logged_steps(caplog) == steps_to(5)
         self.check_waiting(stage, order, "waiting:mapping_missing", 60)
 
+    def test_by_an_incomplete_mapping_stops_at_six(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+        order = stage.order(make_shop(stage.url))
+        PackageMapping.objects.update(kupur="")
+        self.refuse(order, caplog)
+        assert logged_steps(caplog) == steps_to(5)
+        self.check_waiting(stage, order, "waiting:mapping_incomplete", 60)
+        assert OrderEvent.objects.get(kind="dispatch_refused").data["why"] == "the mapping has no kupur"
+
     def test_without_credentials_stops_at_eight(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
         order = stage.order(make_shop(stage.url))
         Integration.objects.update(sealed_secrets="")
@@ -281,7 +291,9 @@ class TestADispatchThatIsRefused:
     def test_for_a_day_becomes_a_persons_question_with_the_money_held(self, stage: Stage) -> None:
         order = stage.order(make_shop(stage.url))
         Integration.objects.update(is_enabled=False)
-        stage.run_until_quiet(for_s=25 * 3600)
+        stage.move(DAY_S - 90)
+        stage.run_until_quiet()
+        assert clock.now() == START + timedelta(seconds=DAY_S + 30)
         assert standing_of(order) == ("review", "not_sent", "waiting:deadline")
         assert due_of(order) == []
         assert sums_of(order) == {"hold": PRICE}
@@ -291,9 +303,11 @@ class TestADispatchThatIsRefused:
         order = stage.order(make_shop(stage.url), quantity=2)
         services.try_auto_dispatch(order.pk)
         Integration.objects.update(is_enabled=False)
-        stage.run_until_quiet(for_s=26 * 3600)
+        stage.move(DAY_S - 90)
+        stage.run_until_quiet()
         assert list(iter_units(order)) == [(1, "captured"), (2, "held")]
-        assert standing_of(order)[0] == "review"
+        assert standing_of(order) == ("review", "completed", "waiting:deadline")
+        assert sums_of(order) == {"hold": 2 * PRICE, "capture": PRICE, "cost": COST}
         check_invariants(stage)
 
 
@@ -342,11 +356,16 @@ class TestASendThatNeverLeft:
         assert Attempt.objects.get(order=order).send_no == 6
         check_invariants(stage)
 
+    def test_for_a_day_becomes_a_persons_question(self, stage: Stage) -> None:
+        order = self.down(stage)
+        stage.move(DAY_S)
+        services.try_auto_dispatch(order.pk)
+        assert standing_of(order) == ("review", "not_sent", "waiting:deadline")
+        assert sums_of(order) == {"hold": PRICE}
+        check_invariants(stage)
+
     def test_goes_to_the_next_route_at_once(self, stage: Stage) -> None:
-        shop = make_shop(stage.url)
-        stage.simulator.switch(down="refuse")
-        Integration.objects.update(base_url="http://127.0.0.1:9")
-        stage.simulator.switch(down=None)
+        shop = make_shop()
         add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
         order = stage.order(shop)
         stage.run_until_quiet()
@@ -457,8 +476,17 @@ class TestATroubleOnOurSide:
         for _ in range(6):
             services.try_auto_dispatch(order.pk)
             pauses.append(seconds_to_next(order))
-            stage.move(pauses[-1])
+            stage.move_to(due_of(order)[0][1])
         assert pauses == [60, 120, 240, 480, 600, 600]
+        check_invariants(stage)
+
+    def test_for_a_day_becomes_a_persons_question(self, stage: Stage) -> None:
+        order = stage.order(make_shop(stage.url), place="refuse", refuse_class="balance")
+        services.try_auto_dispatch(order.pk)
+        stage.move(DAY_S)
+        services.try_auto_dispatch(order.pk)
+        assert standing_of(order)[::2] == ("review", "waiting:deadline")
+        assert sums_of(order) == {"hold": PRICE}
         check_invariants(stage)
 
     def test_tries_the_next_route_at_once(self, stage: Stage) -> None:
@@ -525,13 +553,12 @@ NOT_BOUGHT = (
     "redirect",
     "hang_before",
     "reset_before",
-    "500_before",
+    "error_500_before",
     "html_before",
     "empty_before",
     "unlisted_text",
     "code_8",
 )
-NOT_BOUGHT_FATES = tuple(f"error_{name}" if name == "500_before" else name for name in NOT_BOUGHT)
 
 
 class TestAnAnswerThatSaysNothing:
@@ -552,7 +579,7 @@ class TestAnAnswerThatSaysNothing:
         assert len(stage.truth("asked")) == 1
         check_invariants(stage)
 
-    @pytest.mark.parametrize("place", NOT_BOUGHT_FATES)
+    @pytest.mark.parametrize("place", NOT_BOUGHT)
     def test_without_a_purchase_is_asked_for_and_becomes_a_persons_question(self, stage: Stage, place: str) -> None:
         shop = make_shop(stage.url, **IMPATIENT)
         add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
@@ -597,6 +624,23 @@ class TestAnAnswerThatSaysNothing:
         assert standing_of(order) == ("completed", "completed", "")
         assert len(stage.purchases()) == 1
         check_invariants(stage)
+
+
+class TestARequestThatCannotBeWritten:
+    @pytest.mark.parametrize("error", [ValueError, KeyError])
+    def test_is_provably_not_sent(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def fail(*args: object) -> None:
+            raise error("no such field")
+
+        order = stage.order(make_shop(stage.url))
+        monkeypatch.setattr("apps.providers.adapters.znet.build_place_call", fail)
+        services.try_auto_dispatch(order.pk)
+        attempt = Attempt.objects.get(order=order)
+        assert (attempt.state, attempt.outcome) == ("not_sent", "not_sent")
+        assert standing_of(order)[0] == "pending"
+        assert sums_of(order) == {"hold": PRICE}
 
 
 class TestTheSendGuard:

@@ -80,7 +80,7 @@ def made_database(name: str, template: str = "") -> Iterator[BaseDatabaseWrapper
 
 def forget_connection() -> None:
     """Close the alias, so that its next use reads its configuration again."""
-    if hasattr(connections._connections, ALIAS):
+    if any(connection.alias == ALIAS for connection in connections.all(initialized_only=True)):
         connections[ALIAS].close()
         del connections[ALIAS]
 

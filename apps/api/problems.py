@@ -1,0 +1,261 @@
+"""What a caller reads when a request is not served: one table of answers, and one shape (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from apps.common.logs import get_logger
+from apps.orders import creation
+
+log = get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+ORDERS = "orders"
+"""The URL name under which orders are placed."""
+
+
+class Problem(Exception):
+    """The request cannot be served as it is."""
+
+    code = "problem"
+
+    def __init__(self, detail: str, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class KeyMissing(Problem):
+    """No API key was sent."""
+
+    code = "key_missing"
+
+
+class KeyInvalid(Problem):
+    """The API key is wrong, switched off or expired."""
+
+    code = "key_invalid"
+
+
+class NothingHere(Problem):
+    """There is nothing at this address."""
+
+    code = "not_found"
+
+
+class OrderNotFound(Problem):
+    """This customer has no order with this id."""
+
+    code = "order_not_found"
+
+
+class MethodNotAllowed(Problem):
+    """This address does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(Problem):
+    """The body is larger than this API reads."""
+
+    code = "body_too_large"
+
+
+class WrongContentType(Problem):
+    """The body is not announced as JSON."""
+
+    code = "content_type_unsupported"
+
+
+class BadJson(Problem):
+    """The body is not one JSON document in UTF-8."""
+
+    code = "json_invalid"
+
+
+class BadText(Problem):
+    """A text holds characters that cannot be stored."""
+
+    code = "text_invalid"
+
+
+class BadCursor(Problem):
+    """The cursor did not come from this API."""
+
+    code = "cursor_invalid"
+
+
+class CodesNotReady(Problem):
+    """The order has no codes to show yet, or no longer."""
+
+    code = "codes_not_ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing to mend: a JSON pointer into the body, or `?name` for a query parameter, and what to do."""
+
+    pointer: str
+    detail: str
+
+
+class RequestInvalid(Problem):
+    """The request does not have the form that the API describes."""
+
+    code = "request_invalid"
+
+    def __init__(self, wrongs: Sequence[Wrong]) -> None:
+        super().__init__("mend what `errors` names and send it again")
+        self.wrongs = tuple(wrongs)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The HTTP status, whether the same request may be served later, and what is told instead of the detail."""
+
+    status: int
+    is_retryable: bool = False
+    detail: str = ""
+
+
+ANSWERS: dict[type[Exception], Answer] = {
+    creation.BadKey: Answer(400),
+    creation.IdempotencyMismatch: Answer(422),
+    creation.ClientReferenceUsed: Answer(409),
+    creation.UnknownPackage: Answer(422),
+    creation.NotSellable: Answer(
+        409,
+        is_retryable=True,
+        detail="this package cannot be delivered at the moment; send it again later",  # the core's words name suppliers
+    ),
+    creation.WrongQuantity: Answer(422),
+    creation.BadField: Answer(422),
+    creation.NotEnoughBalance: Answer(402),
+    KeyMissing: Answer(401),
+    KeyInvalid: Answer(401),
+    NothingHere: Answer(404),
+    OrderNotFound: Answer(404),
+    MethodNotAllowed: Answer(405),
+    CodesNotReady: Answer(409, is_retryable=True),
+    BodyTooLarge: Answer(413),
+    WrongContentType: Answer(415),
+    BadJson: Answer(400),
+    BadText: Answer(422),
+    BadCursor: Answer(422),
+    RequestInvalid: Answer(422),
+}
+"""Every refusal with its status. None of them wrote anything, so in none may money have moved."""
+
+
+def answer(request: HttpRequest, error: Exception) -> HttpResponse:
+    """The problem document for `error`; one that is not in the table is logged and told as a 500."""
+    refusal = _as_refusal(request, error)
+    if isinstance(refusal, Problem | creation.OrderRefused) and type(refusal) in ANSWERS:
+        return _refuse(request, refusal, ANSWERS[type(refusal)])
+    log.error("api_failed", path=request.path, method=request.method, error=type(error).__name__, exc_info=error)
+    return _fail(request)
+
+
+def _as_refusal(request: HttpRequest, error: Exception) -> Exception:
+    """The framework's own exceptions in our words; others as they are."""
+    match error:
+        case AuthenticationError() if is_key_presented(request):
+            return KeyInvalid("this API key is wrong, switched off or expired; issue a new one in the panel")
+        case AuthenticationError():
+            return KeyMissing("send your API key as `Authorization: Bearer hub_...` or as `X-Api-Key: hub_...`")
+        case ValidationError():
+            return RequestInvalid([_as_wrong(found["loc"], found["msg"]) for found in error.errors])
+        case HttpError(__cause__=Problem() as cause):
+            return cause
+        case HttpError(status_code=400):
+            return BadJson("send one JSON object in UTF-8")
+        case Http404():
+            return NothingHere("check the address against /api/v1/openapi.json")
+        case _:
+            return error
+
+
+def is_key_presented(request: HttpRequest) -> bool:
+    """Whether the request carries something in a place where an API key belongs."""
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    return bool(request.headers.get("X-Api-Key") or (scheme.lower() == "bearer" and presented.strip()))
+
+
+def _as_wrong(loc: Sequence[str | int], message: str) -> Wrong:
+    """The framework's place of a mistake as a pointer: `("body", "new", "fields", "a")` is `/fields/a`."""
+    source, *path = map(str, loc)
+    if source == "body":
+        return Wrong(as_pointer(path[1:]), message)
+    return Wrong("?" + ".".join(path), message)
+
+
+def as_pointer(path: Sequence[str | int]) -> str:
+    """A JSON pointer (RFC 6901), each part cut at 40 characters."""
+    parts = (str(part)[:40].replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join(f"/{part}" for part in parts)
+
+
+def _refuse(request: HttpRequest, refusal: Problem | creation.OrderRefused, told: Answer) -> HttpResponse:
+    detail = told.detail or refusal.detail
+    if isinstance(refusal, creation.OrderRefused):
+        log.info("order_refused", refusal=refusal.code, detail=refusal.detail)
+    if isinstance(refusal, RequestInvalid):
+        wrongs = refusal.wrongs
+    else:
+        wrongs = (Wrong(refusal.pointer, detail),) if refusal.pointer else ()
+    title = (refusal.__doc__ or "").partition("\n")[0]
+    response = _render(request, told, refusal.code, title, detail, wrongs)
+    if told.status == HTTPStatus.UNAUTHORIZED:
+        is_wrong = ', error="invalid_token"' if isinstance(refusal, KeyInvalid) else ""
+        response["WWW-Authenticate"] = f'Bearer realm="order hub"{is_wrong}'
+    return response
+
+
+def _fail(request: HttpRequest) -> HttpResponse:
+    """Something broke here. Whether an order was placed before it did is not known, and is told so."""
+    match = request.resolver_match
+    places_order = request.method == "POST" and match is not None and match.url_name == ORDERS
+    detail = (
+        "repeat it with the same Idempotency-Key and body: that finds the order if there is one, else it places it"
+        if places_order
+        else "repeat it later; if it stays, tell the shop the request_id"
+    )
+    told = Answer(500, is_retryable=True)
+    return _render(request, told, "internal_error", "Something broke here.", detail, (), may_have_moved=places_order)
+
+
+def forbid_method(request: HttpRequest, refused: HttpResponseNotAllowed) -> HttpResponse:
+    """The framework's 405 as a problem, with its list of allowed methods."""
+    response = answer(request, MethodNotAllowed(f"this address takes {refused['Allow']}"))
+    response["Allow"] = refused["Allow"]
+    return response
+
+
+def _render(
+    request: HttpRequest,
+    told: Answer,
+    code: str,
+    title: str,
+    detail: str,
+    wrongs: Sequence[Wrong],
+    *,
+    may_have_moved: bool = False,
+) -> HttpResponse:
+    document = {
+        "type": f"urn:order-hub:problem:{code}",
+        "title": title,
+        "status": told.status,
+        "code": code,
+        "detail": detail,
+        "errors": [{"pointer": wrong.pointer, "detail": wrong.detail} for wrong in wrongs],
+        "request_id": str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64],
+        "retryable": told.is_retryable,
+        "money_may_have_moved": may_have_moved,
+    }
+    return JsonResponse(document, status=told.status, content_type=MEDIA_TYPE)

@@ -1,0 +1,107 @@
+"""What a customer is told of an order: never a cost, a supplier or a code; never `failed` while money is held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Count
+
+from apps.api.schemas import ExternalStatus as ToldExternal
+from apps.api.schemas import FieldsOut, OrderOut, Reason
+from apps.api.schemas import Status as ToldStatus
+from apps.common.money import format_amount
+from apps.orders.models import Order, OrderCode
+from apps.orders.states import SETTLED, ExternalStatus, OrderStatus
+
+TOLD_STATUS: dict[OrderStatus, ToldStatus] = {
+    OrderStatus.PENDING: "pending",
+    OrderStatus.PROCESSING: "processing",
+    OrderStatus.REVIEW: "processing",
+    OrderStatus.COMPLETED: "completed",
+    OrderStatus.PARTIAL: "partial",
+    OrderStatus.REJECTED: "rejected",
+    OrderStatus.CANCELLED: "cancelled",
+    OrderStatus.REFUNDED: "refunded",
+}
+
+TOLD_EXTERNAL: dict[ExternalStatus, ToldExternal] = {
+    ExternalStatus.NOT_SENT: "not_sent",
+    ExternalStatus.SENDING: "sending",
+    ExternalStatus.SENT: "sent",
+    ExternalStatus.PROCESSING: "processing",
+    ExternalStatus.COMPLETED: "completed",
+    ExternalStatus.PARTIAL: "partial",
+    ExternalStatus.FAILED: "failed",
+    ExternalStatus.UNKNOWN: "processing",
+    ExternalStatus.REVERSED: "reversed",
+}
+
+NOT_WHILE_HELD = frozenset({ExternalStatus.FAILED, ExternalStatus.REVERSED})
+"""Words about one attempt that would read as the order's end, which it may still not be."""
+
+WITH_CODES = frozenset({OrderStatus.COMPLETED, OrderStatus.PARTIAL})
+"""Orders whose codes may be revealed."""
+
+
+def tell_order(order: Order) -> OrderOut:
+    """One order; loads its number of codes."""
+    return tell_orders([order])[0]
+
+
+def tell_orders(orders: Sequence[Order]) -> list[OrderOut]:
+    """Many orders with one look at their codes."""
+    codes = count_codes(orders)
+    return [_tell(order, codes.get(order.pk, 0)) for order in orders]
+
+
+def count_codes(orders: Sequence[Order]) -> dict[int, int]:
+    """How many codes each order can reveal; orders without any are left out."""
+    ready = [order.pk for order in orders if order.status in WITH_CODES]
+    if not ready:
+        return {}
+    shown = OrderCode.objects.filter(order__in=ready, is_quarantined=False)
+    return dict(shown.values_list("order_id").annotate(Count("id")).order_by())
+
+
+def _tell(order: Order, codes_available: int) -> OrderOut:
+    return OrderOut(
+        id=order.pk,
+        status=TOLD_STATUS[OrderStatus(order.status)],
+        external_status=tell_external(order),
+        reason=tell_reason(order),
+        held=order.status not in SETTLED,
+        package=order.package.code,
+        product_name=order.product_name,
+        quantity=order.quantity,
+        unit_price=format_amount(order.unit_price_micros),
+        price=format_amount(order.price_micros),
+        currency=order.currency,
+        fields=FieldsOut(
+            user_identifier=order.user_identifier or None, extra_field=order.extra_field or None, params=order.params
+        ),
+        client_reference=order.client_reference,
+        provider_referans=order.provider_referans or None,
+        codes_available=codes_available,
+        created_at=order.created_at,
+        sent_at=order.sent_at,
+        settled_at=order.settled_at,
+    )
+
+
+def tell_external(order: Order) -> ToldExternal:
+    """The provider's state: an order that waits to be sent again is not sent, and doubt is work in progress."""
+    external = ExternalStatus(order.external_status)
+    if order.status == OrderStatus.PENDING:
+        return "not_sent"
+    if external in NOT_WHILE_HELD and order.status not in SETTLED:
+        return "processing"
+    return TOLD_EXTERNAL[external]
+
+
+def tell_reason(order: Order) -> Reason | None:
+    """Why an open order is not further, in one of three words; our own reasons name suppliers and stay inside."""
+    if order.status in SETTLED or not (order.reason or order.status == OrderStatus.REVIEW):
+        return None
+    if order.status == OrderStatus.REVIEW:
+        return "in_review"
+    return "waiting_pin" if order.reason == "waiting:pin" else "waiting"

@@ -1,0 +1,130 @@
+"""What a person may do with one order from outside: ask again now, look at its codes. Each is told in the story first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db import transaction
+from django.db.models import F
+
+from apps.orders import due, machine, outcomes
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent, OrderUnit
+from apps.orders.monitoring import check_order
+from apps.orders.services import try_auto_dispatch
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+
+LEAST_GAP = timedelta(seconds=2)
+"""Two clicks closer together than this, or than the provider's own minimum gap, are one."""
+
+
+class Said(StrEnum):
+    """What came of asking again."""
+
+    SENT = "sent"  # an attempt was made; `word` is what its answer said
+    NOT_SENT = "not_sent"  # it still waits; `word` is the reason
+    ASKED = "asked"  # the provider answered; `word` is the outcome
+    TOO_SOON = "too_soon"  # somebody asked a moment ago; nothing was done
+    BEING_SENT = "being_sent"  # a request is on its way; nothing was done
+    BUSY = "busy"  # another process is asking; nothing was done
+    NOTHING_OPEN = "nothing_open"  # nothing to send and nothing to ask
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking again, with one word of detail."""
+
+    said: Said
+    word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What there is to do for an order: units to send, attempts to ask about."""
+
+    is_waiting: bool
+    open_attempts: int
+
+
+def ask_again(order_id: int, actor: str, now: datetime) -> Answer:
+    """Send what waits, or ask about what is open, now instead of at its time; through the same doors as the loops.
+
+    Recorded as `asked_again` before anything is done. Any number of clicks at once make one request at most.
+    """
+    with transaction.atomic():
+        order = outcomes.lock_orders({order_id})[order_id]
+        if _was_asked_just_now(order, now):
+            return Answer(Said.TOO_SOON)
+        if Attempt.objects.filter(order=order, state=AttemptState.SENDING, due_row__next_at__gt=now).exists():
+            return Answer(Said.BEING_SENT)
+        work = _work_of(order)
+        if not (work.is_waiting or work.open_attempts):
+            return Answer(Said.NOTHING_OPEN)
+        if work.is_waiting:
+            _make_due(order, now)
+        found = {"waiting": work.is_waiting, "open_attempts": work.open_attempts}
+        machine.record_story(order, "asked_again", "panel", now, actor=actor, data=found)
+    return _act(order, work)
+
+
+def _was_asked_just_now(order: Order, now: datetime) -> bool:
+    gaps = [timedelta(seconds=attempt.integration.caps().poll.floor_s) for attempt in _open_attempts(order)]
+    asked = OrderEvent.objects.filter(order=order, kind="asked_again", at__gt=now - max([LEAST_GAP, *gaps]))
+    return asked.exists()
+
+
+def _open_attempts(order: Order) -> list[Attempt]:
+    return list(Attempt.objects.filter(order=order, due_row__isnull=False).select_related("integration"))
+
+
+def _work_of(order: Order) -> _Work:
+    is_sendable = order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING)
+    has_row = is_sendable and DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).exists()
+    # After its deadline nothing sends an order by itself any more; a person may.
+    is_overdue = order.status == OrderStatus.REVIEW and order.reason == "waiting:deadline" and _has_free_units(order)
+    return _Work(is_waiting=has_row or is_overdue, open_attempts=len(_open_attempts(order)))
+
+
+def _has_free_units(order: Order) -> bool:
+    held = AttemptUnit.objects.filter(unit__order=order, holds=True).values("unit_id")
+    return OrderUnit.objects.filter(order=order, status=UnitStatus.HELD).exclude(pk__in=held).exists()
+
+
+def _make_due(order: Order, now: datetime) -> None:
+    """The dispatch row, due now under a new fence; an order past its deadline leaves the review for this one try."""
+    if order.status == OrderStatus.REVIEW:
+        external = ExternalStatus(order.external_status)
+        machine.change_order(order, OrderStatus.PROCESSING, external, "", now)
+        if not AttemptUnit.objects.filter(unit__order=order, holds=True).exists():
+            machine.change_order(order, OrderStatus.PENDING, external, "", now)
+        machine.announce(order, now)
+    due.plan_dispatch(order, now)
+    DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).update(fence=F("fence") + 1)
+
+
+def _act(order: Order, work: _Work) -> Answer:
+    """Outside the transaction: send first, else ask."""
+    if work.is_waiting:
+        dispatched = try_auto_dispatch(order.pk, order.tenant_id)
+        if dispatched.is_sent or not work.open_attempts:
+            return Answer(Said.SENT if dispatched.is_sent else Said.NOT_SENT, dispatched.said)
+    news = check_order(order.pk, order.tenant_id, is_forced=True)
+    return Answer(Said.ASKED, str(news[-1].result.outcome)) if news else Answer(Said.BUSY)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCode:
+    """A code in clear, for one look."""
+
+    code_id: int
+    value: str
+    serial: str
+
+
+def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
+    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked, and when."""
+    codes = list(OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id"))
+    if codes:
+        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+    return [ShownCode(code.pk, **code.reveal()) for code in codes]

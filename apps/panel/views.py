@@ -1,0 +1,166 @@
+"""The operator pages: translate a request, call once, translate back. Whoever has no part in a shop gets 404 there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import tzinfo
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from django.utils.http import quote_etag
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.accounts.models import Tenant, User
+from apps.common import clock
+from apps.orders.decisions import Said, ask_again, reveal_codes
+from apps.orders.models import Order
+from apps.orders.states import OrderStatus
+from apps.panel.listing import OPEN, Wanted, load_listing
+from apps.panel.story import load_story
+from apps.panel.words import answer_in_words
+
+# --- the list
+
+
+@never_cache
+@login_required
+@require_safe
+def orders(request: HttpRequest) -> HttpResponse:
+    """The orders of the person's shops, newest first."""
+    person = person_of(request)
+    context = _list_context(request, person)
+    with timezone.override(zone_of(person.tenant_ids())):
+        return render(request, "panel/orders.html", context)
+
+
+@never_cache
+@login_required
+@require_safe
+def orders_live(request: HttpRequest) -> HttpResponseBase:
+    """The part of the list that changes; 304 when it has not."""
+    person = person_of(request)
+    context = _list_context(request, person)
+    with timezone.override(zone_of(person.tenant_ids())):
+        return live(request, "panel/_orders.html", context)
+
+
+def _list_context(request: HttpRequest, person: User) -> dict[str, object]:
+    wanted = Wanted.read(request.GET)
+    tenant_ids = person.tenant_ids()
+    return {
+        "listing": load_listing(tenant_ids, wanted),
+        "has_shop": bool(tenant_ids),
+        "query": wanted.query(before=wanted.before),
+        "statuses": [("", _("All orders")), (OPEN, _("All open orders")), *OrderStatus.choices],
+    }
+
+
+# --- one order
+
+
+@never_cache
+@login_required
+@require_safe
+def order(request: HttpRequest, order_id: int) -> HttpResponse:
+    """The story of one order."""
+    found = load_order(request, order_id)
+    with timezone.override(zone_of([found.tenant_id])):
+        return render(request, "panel/order.html", _order_context(request, found))
+
+
+@never_cache
+@login_required
+@require_safe
+def order_live(request: HttpRequest, order_id: int) -> HttpResponseBase:
+    """The part of the story that changes; 304 when it has not."""
+    found = load_order(request, order_id)
+    with timezone.override(zone_of([found.tenant_id])):
+        return live(request, "panel/_order.html", _order_context(request, found))
+
+
+def _order_context(request: HttpRequest, found: Order) -> dict[str, object]:
+    return {
+        "story": load_story(found, clock.now()),
+        "order": found,
+        "may_act": person_of(request).may_operate(found.tenant_id),
+    }
+
+
+@never_cache
+@login_required
+@require_POST
+def ask(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Ask again now, and say what came of it."""
+    found = load_order(request, order_id)
+    check_may_operate(request, found)
+    answer = ask_again(found.pk, person_of(request).get_username(), clock.now())
+    level = messages.SUCCESS if answer.said in (Said.SENT, Said.ASKED) else messages.INFO
+    messages.add_message(request, level, answer_in_words(answer.said, answer.word))
+    return redirect("panel:order", order_id=found.pk)
+
+
+@never_cache
+@login_required
+@require_POST
+@sensitive_variables("shown")
+def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
+    """The order's codes in clear, once: this answer only, stored nowhere."""
+    found = load_order(request, order_id)
+    check_may_operate(request, found)
+    shown = reveal_codes(found, person_of(request).get_username(), "panel", clock.now())
+    with timezone.override(zone_of([found.tenant_id])):
+        return render(request, "panel/order.html", {**_order_context(request, found), "shown": shown})
+
+
+# --- what the pages share
+
+
+def person_of(request: HttpRequest) -> User:
+    """Who is signed in. Raises `PermissionDenied` for nobody."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def load_order(request: HttpRequest, order_id: int) -> Order:
+    """The order, if it belongs to one of the person's shops; else 404, as if it did not exist."""
+    own = Order.objects.filter(tenant_id__in=person_of(request).tenant_ids())
+    found = own.select_related("tenant", "customer").filter(pk=order_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def check_may_operate(request: HttpRequest, found: Order) -> None:
+    """Raise `PermissionDenied` for a viewer."""
+    if not person_of(request).may_operate(found.tenant_id):
+        raise PermissionDenied
+
+
+def zone_of(tenant_ids: list[int]) -> tzinfo:
+    """The time zone that these shops share, else UTC."""
+    names = set(Tenant.objects.filter(pk__in=tenant_ids).values_list("timezone", flat=True))
+    try:
+        return ZoneInfo(names.pop() if len(names) == 1 else "UTC")
+    except (ValueError, OSError):  # not found, or no name of a zone at all
+        return ZoneInfo("UTC")
+
+
+def live(request: HttpRequest, template: str, context: Mapping[str, object]) -> HttpResponseBase:
+    """A part of a page with a validator, so that an unchanged one costs 304."""
+    html = render_to_string(template, dict(context), request)
+    response = HttpResponse(html)
+    etag = quote_etag(hashlib.sha256(html.encode()).hexdigest()[:32])
+    response["ETag"] = etag
+    return get_conditional_response(request, etag=etag, response=response) or response

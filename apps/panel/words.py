@@ -1,0 +1,228 @@
+"""What the hub's own words mean to a person: one table per kind of word. A word without a line is shown as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from apps.orders.decisions import Said
+
+Words = Mapping[str, str | Promise]
+
+REASONS: Words = {
+    "waiting:credentials_missing": _("Waits: the provider account has no complete credentials."),
+    "waiting:deadline": _("Open past its deadline: a person must look at it."),
+    "waiting:in_doubt": _("In doubt for long: the provider gives no certain answer, and nothing is bought again."),
+    "waiting:internal_error": _("Waits: an error in the hub kept it from being sent; it is tried again."),
+    "waiting:manual_route": _("Waits for a person: its route is not automatic."),
+    "waiting:mapping_incomplete": _("Waits: the package's mapping at the provider lacks something the provider needs."),
+    "waiting:mapping_missing": _("Waits: the package is not mapped at the provider."),
+    "waiting:next_route": _("Waits a moment: the next route is about to be tried."),
+    "waiting:no_route": _("Waits: the package has no usable route."),
+    "waiting:pin": _("Delivered at the provider; the PIN has not come yet, and the money stays held."),
+    "waiting:provider_paused": _("Waits: the provider account is paused after a trouble on our side there."),
+    "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
+    "waiting:tenant_inactive": _("Waits: the shop is switched off."),
+    "conflict:accepted": _("Contradiction: the provider calls it open and sent something that a person must judge."),
+    "conflict:auth_error": _("Contradiction: refused for our credentials, and yet a PIN came. A person decides."),
+    "conflict:completed": _("Contradiction: the provider calls it done against earlier news. A person decides."),
+    "conflict:failed_after_delivery": _("Contradiction: delivered first, failed afterwards. A person decides."),
+    "conflict:insufficient_balance": _("Contradiction: refused for our balance, and yet a PIN came. A person decides."),
+    "conflict:not_found": _("Contradiction: the provider does not know it any more. A person decides."),
+    "conflict:not_sent": _("Contradiction: never sent, and yet there is news of it. A person decides."),
+    "conflict:out_of_stock": _("Contradiction: out of stock, and yet a PIN came. A person decides."),
+    "conflict:partial": _("The provider says that it delivered a part only. A person decides."),
+    "conflict:rate_limited": _("Contradiction: refused as too many requests, and yet a PIN came. A person decides."),
+    "conflict:rejected": _("Contradiction: rejected, and yet a PIN came. A person decides."),
+    "conflict:reversed": _("The provider says that it took the purchase back. A person decides."),
+    "conflict:unknown": _("Contradiction: an answer that nobody understands came with a PIN. A person decides."),
+}
+"""Every reason that an order can have."""
+
+PASSED_OVER: Words = {
+    "manual_route": _("a person decides"),
+    "mapping_missing": _("no mapping"),
+    "provider_disabled": _("account switched off"),
+    "provider_paused": _("account paused"),
+    "provider_unreachable": _("could not be reached a moment ago"),
+    "tried_refused": _("refused before"),
+    "tried_failed": _("failed before"),
+    "tried_absent": _("proven not to exist there"),
+    "tried_abandoned": _("given up by a person"),
+}
+"""Why a route was passed over."""
+
+STATUS_SENTENCES: Words = {
+    "pending": _("Waits to be sent."),
+    "processing": _("At the provider; the hub keeps asking."),
+    "review": _("A person must look at it."),
+    "completed": _("Delivered and paid."),
+    "partial": _("A part was delivered; the money for the rest went back to the customer."),
+    "rejected": _("Not delivered; the money went back to the customer."),
+    "cancelled": _("Cancelled before it was sent; the money went back to the customer."),
+    "refunded": _("Refunded by a person."),
+}
+
+ATTEMPT_SENTENCES: Words = {
+    "sending": _("Being sent at this moment."),
+    "accepted": _("The provider has accepted it and is working on it."),
+    "in_doubt": _("In doubt: no certain answer came. It is looked up by its reference and never bought again."),
+}
+
+STEP_NAMES: Words = {
+    "lock_order": _("Lock the order"),
+    "check_tenant": _("Check the shop"),
+    "check_not_dispatched": _("Check that it is not sent yet"),
+    "load_routes": _("Load the routes"),
+    "pick_route": _("Pick a route"),
+    "load_mapping": _("Load the mapping"),
+    "load_integration": _("Load the provider account"),
+    "bind_adapter": _("Bind protocol and credentials"),
+    "build_request": _("Build the request"),
+    "record_attempt": _("Record attempt and reference, before sending"),
+    "send_request": _("Send, once"),
+    "read_answer": _("Read the answer, save the reference"),
+    "apply_outcome": _("Apply the outcome: state, PIN, money"),
+    "write_story": _("Write the story"),
+    "schedule_check": _("Schedule the next check"),
+}
+
+FACTS: Words = {
+    "attempt": _("attempt"),
+    "attempt_state": _("attempt is"),
+    "fence": _("turn"),
+    "free_units": _("units to send"),
+    "integration": _("account"),
+    "kind": _("kind"),
+    "knowledge": _("what we know"),
+    "latency_ms": _("milliseconds"),
+    "mapping": _("mapping"),
+    "next_at": _("at"),
+    "outcome": _("outcome"),
+    "passed_over": _("passed over"),
+    "provider": _("provider"),
+    "provider_referans": _("provider_referans"),
+    "reason": _("reason"),
+    "recipient_given": _("recipient given"),
+    "reference": _("reference"),
+    "route": _("route"),
+    "routes": _("routes"),
+    "said": _("meaning"),
+    "send_no": _("send number"),
+    "status": _("order is"),
+    "tenant": _("shop"),
+    "units": _("units"),
+}
+"""What a step found, by the name of the fact."""
+
+EVENTS: Words = {
+    "created": _("Order created, price held"),
+    "dispatch_refused": _("Not sent yet"),
+    "refused": _("The provider refused"),
+    "not_sent": _("Proven: nothing was sent"),
+    "accepted": _("The provider accepted"),
+    "in_doubt": _("In doubt: no certain answer"),
+    "not_found": _("The provider does not know the reference (no proof yet)"),
+    "in_progress": _("In progress at the provider"),
+    "failed_once": _("First reading of a failure; it counts when a second one agrees"),
+    "failed": _("Failed at the provider"),
+    "delivered": _("Delivered"),
+    "delivered_without_code": _("Delivered, the PIN is missing"),
+    "code_arrived": _("The PIN arrived"),
+    "code_missing": _("The PIN is still missing"),
+    "pin_overdue": _("The PIN is overdue"),
+    "late_delivery": _("Delivered too late: the money had gone back"),
+    "reversed": _("Taken back by the provider"),
+    "conflict": _("Contradictory news: frozen for a person"),
+    "unchanged": _("Nothing new"),
+    "no_information": _("The question brought no information"),
+    "asked_again": _("Asked again by a person"),
+    "codes_revealed": _("Codes were shown"),
+}
+"""The lines of an order's story."""
+
+CAUSES: Words = {
+    "create": _("order"),
+    "dispatch": _("dispatch"),
+    "place": _("answer to the purchase"),
+    "find": _("look-up by reference"),
+    "status": _("status question"),
+    "panel": _("this panel"),
+    "api": _("REST interface"),
+}
+
+OUTCOMES: Words = {
+    "accepted": _("in progress"),
+    "completed": _("done"),
+    "partial": _("partly done"),
+    "rejected": _("rejected"),
+    "reversed": _("reversed"),
+    "unknown": _("no certain answer"),
+    "not_sent": _("not sent"),
+    "rate_limited": _("too many requests"),
+    "out_of_stock": _("out of stock"),
+    "insufficient_balance": _("our balance there is too low"),
+    "auth_error": _("our credentials were refused"),
+    "not_found": _("reference unknown there"),
+}
+
+KNOWLEDGE: Words = {
+    "answered": _("answered"),
+    "not_sent": _("nothing left this machine"),
+    "maybe_sent": _("may have arrived"),
+    "none": _("nothing was asked"),
+}
+
+TRANSFERS: Words = {
+    "deposit": _("deposit"),
+    "hold": _("held"),
+    "capture": _("captured"),
+    "release": _("released"),
+    "cost": _("cost"),
+    "late_cost": _("cost of a late delivery"),
+}
+
+PURSES: Words = {
+    "customer": _("customer's wallet"),
+    "held": _("held for open orders"),
+    "revenue": _("sales"),
+    "cash": _("outside"),
+    "float": _("our money at the provider"),
+    "cost": _("cost of goods"),
+    "loss": _("loss"),
+}
+
+NOT_SENT: Words = {
+    "claimed_by_another": _("another process is sending it at this moment"),
+    "dispatched_already": _("it is sent already"),
+    "not_due": _("another process is on it"),
+    "not_waiting": _("it does not wait any more"),
+    "set_aside": _("its answer is kept and will be looked up"),
+}
+"""Why `try_auto_dispatch` did nothing, where that is no reason of the order."""
+
+ANSWERS: Words = {
+    Said.SENT: _("Sent now. What came back: %(detail)s."),
+    Said.NOT_SENT: _("Not sent. %(detail)s"),
+    Said.ASKED: _("The provider was asked and answered: %(detail)s."),
+    Said.TOO_SOON: _("The provider was asked a moment ago. Wait a few seconds."),
+    Said.BEING_SENT: _("It is being sent at this moment. Nothing was asked."),
+    Said.BUSY: _("Another process is asking at this moment. Nothing was asked twice."),
+    Said.NOTHING_OPEN: _("There is nothing to send and nothing to ask about this order."),
+}
+"""What a person reads after asking again."""
+
+
+def say(words: Words, word: str) -> str:
+    """The word as a person reads it; one without a line in the table is shown as it is."""
+    return str(words.get(word, word))
+
+
+def answer_in_words(said: Said, word: str) -> str:
+    """What asking again brought, as a sentence."""
+    details: dict[Said, tuple[Words, ...]] = {Said.SENT: (EVENTS, NOT_SENT), Said.ASKED: (OUTCOMES,)}
+    tables = details.get(said, (REASONS, NOT_SENT))
+    found = next((words[key] for words in tables for key in (word, f"waiting:{word}") if key in words), word)
+    return str(ANSWERS[said]) % {"detail": found}

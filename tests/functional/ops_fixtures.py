@@ -1,0 +1,40 @@
+"""Fixtures of the tests about running the hub: a browser, a command's output, and beating loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from io import StringIO
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.test import Client
+
+from apps.journal import heartbeats
+from apps.ops import schedule
+from apps.ops.tasks import WORKER
+from apps.orders import monitoring
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def web() -> Client:
+    """A browser without a session; the folder of static files exists, as after the first start."""
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    return Client()
+
+
+def run(name: str, *arguments: str) -> str:
+    """What a management command prints."""
+    said = StringIO()
+    call_command(name, *arguments, stdout=said)
+    return said.getvalue()
+
+
+def let_loops_beat(at: datetime) -> None:
+    """As if the schedule were installed, and sweep, beat and worker had run at `at`."""
+    schedule.install_schedule()
+    heartbeats.beat(monitoring.SWEEP, at)
+    heartbeats.beat(WORKER, at)
