@@ -1,4 +1,4 @@
-"""What a person may do with one order from outside: ask again now, look at its codes. Each is told in the story first."""
+"""What a person may do with one order: ask again now, look at its codes. Each is told in the story first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import F
 
 from apps.orders import due, machine, outcomes
+from apps.orders.creation import OPEN_FOR
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.monitoring import check_order
 from apps.orders.services import try_auto_dispatch
@@ -92,10 +93,10 @@ def _has_free_units(order: Order) -> bool:
 
 
 def _make_due(order: Order, now: datetime) -> None:
-    """The dispatch row, due now under a new fence; an order past its deadline leaves the review for this one try."""
+    """The dispatch row, due now under a new fence; an order past its deadline leaves the review for another day."""
     if order.status == OrderStatus.REVIEW:
         external = ExternalStatus(order.external_status)
-        machine.change_order(order, OrderStatus.PROCESSING, external, "", now)
+        machine.change_order(order, OrderStatus.PROCESSING, external, "", now, deadline_at=now + OPEN_FOR)
         if not AttemptUnit.objects.filter(unit__order=order, holds=True).exists():
             machine.change_order(order, OrderStatus.PENDING, external, "", now)
         machine.announce(order, now)

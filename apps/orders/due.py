@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
 from apps.orders.models import Attempt, DueCheck, Order
-from apps.orders.states import DueKind
+from apps.orders.states import AttemptState, DueKind
 from apps.orders.verdicts import Plan
 
 STUCK_FOR = timedelta(seconds=60)
@@ -41,8 +41,12 @@ def claim_lane(lane: int, now: datetime, lease: timedelta, limit: int) -> list[C
 
 
 def claim_order(order_id: int, now: datetime, lease: timedelta, *, is_forced: bool = False) -> list[Claim]:
-    """Take the order's attempts that are due within 2 s (or all of them, when a person asks)."""
+    """Take the order's attempts that are due within 2 s (or all of them, when a person asks).
+
+    One that may be on the wire this very moment is left alone until its row is due.
+    """
     due = DueCheck.objects.filter(order_id=order_id, attempt__isnull=False).order_by("next_at")
+    due = due.exclude(attempt__state=AttemptState.SENDING, next_at__gt=now)
     if not is_forced:
         due = due.filter(next_at__lte=now + SOON)
     with transaction.atomic():

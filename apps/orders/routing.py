@@ -82,7 +82,9 @@ def _was_not_refused(candidate: Candidate, now: datetime) -> Passed | None:
     final = {AttemptState.FAILED, AttemptState.ABSENT, AttemptState.ABANDONED}
     for attempt in candidate.attempts:
         refused = attempt.state == AttemptState.REFUSED and attempt.outcome not in OUR_TROUBLE
-        if refused or attempt.state in final:
+        # Absent because we can prove that nothing left says nothing of the provider.
+        ended = attempt.state in final and attempt.outcome != Outcome.NOT_SENT
+        if refused or ended:
             return Passed(candidate.route.pk, f"tried_{attempt.state}", kind="tried")
     return None
 

@@ -83,7 +83,7 @@ ORDER_EDGES: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 ATTEMPT_EDGES: dict[AttemptState, frozenset[AttemptState]] = {
     A.SENDING: frozenset({A.ACCEPTED, A.DELIVERED, A.PARTIAL, A.FAILED, A.REFUSED, A.NOT_SENT, A.IN_DOUBT}),
-    A.NOT_SENT: frozenset({A.PREPARED}),
+    A.NOT_SENT: frozenset({A.PREPARED, A.DELIVERED}),
     A.PREPARED: frozenset({A.SENDING}),
     A.IN_DOUBT: frozenset({A.ACCEPTED, A.DELIVERED, A.PARTIAL, A.FAILED, A.REFUSED, A.ABSENT, A.ABANDONED, A.SENDING}),
     A.ACCEPTED: frozenset({A.DELIVERED, A.PARTIAL, A.FAILED, A.ABANDONED}),

@@ -192,7 +192,8 @@ def _conflict(standing: Standing, news: News, draw: float) -> Verdict:
 def _question_failed(standing: Standing, news: News, draw: float) -> Verdict:
     """No information: its own back-off; the schedule is not advanced. An attempt nobody answers for is in doubt."""
     state = A.IN_DOUBT if standing.state is A.SENDING else standing.state
-    gap = news.result.retry_after_s or error_gap_s(standing.errors, draw, floor_s=standing.caps.poll.floor_s)
+    poll, hint = standing.caps.poll, news.result.retry_after_s
+    gap = min(max(hint, poll.floor_s), poll.cap_s) if hint else error_gap_s(standing.errors, draw, floor_s=poll.floor_s)
     plan = _plan_kind(standing, state)
     review = ""
     if state is A.IN_DOUBT:
@@ -269,7 +270,7 @@ _NEWS_OF_EXISTENCE = frozenset({Outcome.ACCEPTED, Outcome.COMPLETED})
 
 Decider = Callable[[Standing, News, float], Verdict]
 _DECIDERS: dict[AttemptState, Decider] = {
-    A.PREPARED: _in_doubt,
+    A.PREPARED: _ended,
     A.SENDING: _in_doubt,
     A.IN_DOUBT: _in_doubt,
     A.ACCEPTED: _accepted,

@@ -1,4 +1,4 @@
-"""One order explained from stored facts: where it stands, its money, its dispatches step by step, every event, every due time."""
+"""One order explained from stored facts: where it stands, its money, its fifteen steps, every event, every due time."""
 
 from __future__ import annotations
 

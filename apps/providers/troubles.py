@@ -23,7 +23,11 @@ LONGEST_PAUSE_S = 600
 
 def pause(integration: Integration, outcome: Outcome, now: datetime, retry_after_s: float | None = None) -> None:
     """Keep new orders away for a minute, doubling up to ten with every trouble in a row; then one order tries again."""
-    seconds = retry_after_s or min(FIRST_PAUSE_S * 2 ** min(integration.troubles, 10), LONGEST_PAUSE_S)
+    seconds = (
+        min(retry_after_s, LONGEST_PAUSE_S)
+        if retry_after_s
+        else min(FIRST_PAUSE_S * 2 ** min(integration.troubles, 10), LONGEST_PAUSE_S)
+    )
     Integration.objects.filter(pk=integration.pk).update(
         paused_until=now + timedelta(seconds=seconds), pause_reason=TROUBLES[outcome], troubles=F("troubles") + 1
     )

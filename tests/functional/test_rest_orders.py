@@ -6,16 +6,14 @@ import contextlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -37,6 +35,9 @@ from apps.wallet.models import Transfer
 from tests.factories import Stage, make_customer, make_shop, order_from
 from tests.servers import ValkeyServer
 
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Response
+
 ORDERS = "/api/v1/orders"
 PUBG = {"package": "pubg-60", "fields": {"player_id": "P0001"}}
 PRICE = 33_950_000
@@ -56,18 +57,18 @@ class Rest:
     key: str
     client: Client = field(default_factory=Client)
 
-    def get(self, path: str = ORDERS, **headers: str) -> HttpResponse:
+    def get(self, path: str = ORDERS, **headers: str) -> Response:
         return self.client.get(path, headers=self._headers(headers))
 
-    def post(self, path: str = ORDERS, body: object = b"", **headers: str) -> HttpResponse:
+    def post(self, path: str = ORDERS, body: object = b"", **headers: str) -> Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         content_type = headers.pop("content_type", "application/json")
         return self.client.post(path, data, content_type=content_type, headers=self._headers(headers))
 
-    def order(self, body: object = None, key: str = "k-1", **headers: str) -> HttpResponse:
+    def order(self, body: object = None, key: str = "k-1", **headers: str) -> Response:
         return self.post(ORDERS, PUBG if body is None else body, idempotency_key=key, **headers)
 
-    def reveal(self, order_id: int) -> HttpResponse:
+    def reveal(self, order_id: int) -> Response:
         return self.post(f"{ORDERS}/{order_id}/codes/reveal")
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
@@ -86,12 +87,12 @@ def rows() -> dict[str, int]:
     return {model.__name__: model._default_manager.count() for model in WRITTEN}
 
 
-def standing(response: HttpResponse) -> tuple[int, str]:
+def standing(response: Response) -> tuple[int, str]:
     """The status and the problem's code."""
     return response.status_code, problem(response)["code"]
 
 
-def problem(response: HttpResponse) -> dict[str, Any]:
+def problem(response: Response) -> dict[str, Any]:
     """The body of an error, which has the one form of all errors."""
     assert response["Content-Type"] == "application/problem+json"
     assert response["Cache-Control"] == "no-store"
@@ -115,7 +116,7 @@ def problem(response: HttpResponse) -> dict[str, Any]:
     return document
 
 
-def read(response: HttpResponse, status: int = 200) -> dict[str, Any]:
+def read(response: Response, status: int = 200) -> dict[str, Any]:
     """The body of a success."""
     assert response.status_code == status, response.content
     assert response["Content-Type"].startswith("application/json")
@@ -124,7 +125,7 @@ def read(response: HttpResponse, status: int = 200) -> dict[str, Any]:
     return document
 
 
-def without_request_id(response: HttpResponse) -> dict[str, Any]:
+def without_request_id(response: Response) -> dict[str, Any]:
     return {name: value for name, value in problem(response).items() if name != "request_id"}
 
 
@@ -198,7 +199,7 @@ class TestRepeatingARequest:
     def test_eight_times_at_once_makes_one_order_and_one_charge(self, rest: Rest, reseller: Customer) -> None:
         start = threading.Barrier(8)
 
-        def send(_: int) -> HttpResponse:
+        def send(_: int) -> Response:
             try:
                 start.wait()
                 return Rest(rest.key).order()
@@ -382,6 +383,12 @@ class TestARefusedOrder:
     def test_of_a_switched_off_package_is_unknown(self, rest: Rest) -> None:
         Package.objects.update(is_active=False)
         assert standing(rest.order()) == (422, "package_unknown")
+
+    def test_in_a_currency_without_a_price_is_not_sellable(self, demo: Tenant) -> None:
+        foreigner = make_customer(demo, "1000", currency="USD")
+        with nothing_written():
+            response = Rest(issue_key(foreigner, clock.now())[1]).order()
+        assert standing(response) == (409, "package_not_sellable")
 
     def test_cannot_be_of_another_shops_package(self, rest: Rest) -> None:
         foreign = make_shop()
@@ -871,9 +878,7 @@ def silent_broker(settings: Settings, rested_broker: None) -> Iterator[list[sock
 
 class TestADeadBroker:
     def test_that_is_silent_costs_one_wait_and_no_order(self, rest: Rest, silent_broker: list[socket.socket]) -> None:
-        began = time.monotonic()
         assert rest.order(key="k-0").status_code == 201
-        assert time.monotonic() - began < 2  # 0.3 s are usual; no test of speed, but it would have hung for ever
         assert not broker.publish("apps.orders.tasks.dispatch_order", [1, 1])
         for n in range(1, 6):
             assert rest.order(key=f"k-{n}").status_code == 201
@@ -897,10 +902,3 @@ class TestADeadBroker:
             server.start()
             broker.wake_up()
             assert broker.publish("apps.orders.tasks.dispatch_order", [1, 1])
-
-
-def test_a_customer_of_another_currency_cannot_buy_without_a_price(rest: Rest, demo: Tenant) -> None:
-    foreigner = make_customer(demo, "1000", currency="USD")
-    with nothing_written():
-        response = Rest(issue_key(foreigner, clock.now())[1]).order()
-    assert standing(response) == (409, "package_not_sellable")

@@ -16,6 +16,7 @@ from django.db.models import F
 from apps.common import clock
 from apps.common.checkpoints import checkpoint
 from apps.common.guards import check_no_transaction
+from apps.common.logs import get_logger
 from apps.common.talk import Exchange, TalkFailed, drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
@@ -31,6 +32,8 @@ from apps.orders.verdicts import Plan
 from apps.providers.contract import Account, Adapter, Capabilities, Outcome, PlaceRequest, Result
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.registry import load_adapter
+
+log = get_logger(__name__)
 
 DISPATCHABLE = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
 
@@ -124,6 +127,8 @@ def check_not_dispatched(trace: Trace, order: Order, now: datetime) -> Turn:
         raise NothingToDo("not_due", f"due at {row.next_at.isoformat()}")
     if DueCheck.objects.filter(pk=row.pk, fence=row.fence).update(fence=F("fence") + 1) != 1:
         raise NothingToDo("claimed_by_another")
+    if now >= order.deadline_at:
+        raise DispatchRefused("waiting:deadline")
     trace.add(3, free_units=len(units), fence=row.fence + 1)
     return Turn(row.pk, row.fence + 1, units)
 
@@ -314,8 +319,9 @@ def _converse(bound: Bound, place: PlaceRequest, send: Callable[[HttpCall], Answ
     except TalkFailed as failure:
         known = Outcome.UNKNOWN if failure.exchanges else Outcome.NOT_SENT
         return Result(known, place.reference, reason_code="adapter_failed"), failure.exchanges
-    except ValueError as error:
-        return Result(Outcome.NOT_SENT, place.reference, reason_code="request_impossible", reason=str(error)), []
+    except Exception as error:
+        log.exception("request_impossible", provider=bound.adapter.kind, error=type(error).__name__)
+        return Result(Outcome.NOT_SENT, place.reference, reason_code="request_impossible"), []
 
 
 class SendGuard:

@@ -7,100 +7,181 @@ import apps.providers.registry
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('catalog', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("catalog", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Integration',
+            name="Integration",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('kind', models.CharField(choices=apps.providers.registry.kind_choices, max_length=32, verbose_name='kind')),
-                ('base_url', models.CharField(max_length=200, verbose_name='base URL')),
-                ('login', models.CharField(blank=True, max_length=120, verbose_name='login')),
-                ('sealed_secrets', models.TextField(blank=True, default='', editable=False)),
-                ('currency', models.CharField(max_length=3, verbose_name='currency')),
-                ('options', models.JSONField(blank=True, default=dict, verbose_name='options')),
-                ('is_enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('is_local', models.BooleanField(default=False, help_text='may reach private addresses; set by a superuser only', verbose_name='on this machine')),
-                ('paused_until', models.DateTimeField(blank=True, null=True, verbose_name='paused until')),
-                ('pause_reason', models.CharField(blank=True, max_length=200, verbose_name='why it is paused')),
-                ('troubles', models.PositiveIntegerField(default=0, editable=False)),
-                ('in_use_since', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='first purchase')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='integrations', to='accounts.tenant', verbose_name='shop')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                (
+                    "kind",
+                    models.CharField(choices=apps.providers.registry.kind_choices, max_length=32, verbose_name="kind"),
+                ),
+                ("base_url", models.CharField(max_length=200, verbose_name="base URL")),
+                ("login", models.CharField(blank=True, max_length=120, verbose_name="login")),
+                ("sealed_secrets", models.TextField(blank=True, default="", editable=False)),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                ("options", models.JSONField(blank=True, default=dict, verbose_name="options")),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "is_local",
+                    models.BooleanField(
+                        default=False,
+                        help_text="may reach private addresses; set by a superuser only",
+                        verbose_name="on this machine",
+                    ),
+                ),
+                ("paused_until", models.DateTimeField(blank=True, null=True, verbose_name="paused until")),
+                ("pause_reason", models.CharField(blank=True, max_length=200, verbose_name="why it is paused")),
+                ("troubles", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "in_use_since",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="first purchase"),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="integrations",
+                        to="accounts.tenant",
+                        verbose_name="shop",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'provider account',
-                'verbose_name_plural': 'provider accounts',
-                'db_table': 'providers_integration',
+                "verbose_name": "provider account",
+                "verbose_name_plural": "provider accounts",
+                "db_table": "providers_integration",
             },
         ),
         migrations.CreateModel(
-            name='PackageMapping',
+            name="PackageMapping",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('oyun', models.CharField(max_length=120, verbose_name='product id there (oyun)')),
-                ('kupur', models.CharField(blank=True, max_length=120, verbose_name='denomination there (kupur)')),
-                ('params', models.JSONField(blank=True, default=dict, verbose_name='further parameters')),
-                ('cost_micros', models.BigIntegerField(blank=True, null=True, verbose_name='expected cost (millionths)')),
-                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='mappings', to='providers.integration', verbose_name='provider account')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mappings', to='catalog.package', verbose_name='package')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("oyun", models.CharField(max_length=120, verbose_name="product id there (oyun)")),
+                ("kupur", models.CharField(blank=True, max_length=120, verbose_name="denomination there (kupur)")),
+                ("params", models.JSONField(blank=True, default=dict, verbose_name="further parameters")),
+                (
+                    "cost_micros",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="expected cost (millionths)"),
+                ),
+                (
+                    "integration",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="mappings",
+                        to="providers.integration",
+                        verbose_name="provider account",
+                    ),
+                ),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="mappings",
+                        to="catalog.package",
+                        verbose_name="package",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'mapping',
-                'verbose_name_plural': 'mappings',
-                'db_table': 'providers_package_mapping',
+                "verbose_name": "mapping",
+                "verbose_name_plural": "mappings",
+                "db_table": "providers_package_mapping",
             },
         ),
         migrations.CreateModel(
-            name='Route',
+            name="Route",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField(default=1, verbose_name='position')),
-                ('mode', models.CharField(choices=[('auto', 'automatic'), ('manual', 'a person decides')], default='auto', max_length=8, verbose_name='mode')),
-                ('is_enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('integration', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='routes', to='providers.integration', verbose_name='provider account')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='catalog.package', verbose_name='package')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveSmallIntegerField(default=1, verbose_name="position")),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("auto", "automatic"), ("manual", "a person decides")],
+                        default="auto",
+                        max_length=8,
+                        verbose_name="mode",
+                    ),
+                ),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "integration",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="routes",
+                        to="providers.integration",
+                        verbose_name="provider account",
+                    ),
+                ),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="routes",
+                        to="catalog.package",
+                        verbose_name="package",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'route',
-                'verbose_name_plural': 'routes',
-                'db_table': 'providers_route',
-                'ordering': ['position', 'id'],
+                "verbose_name": "route",
+                "verbose_name_plural": "routes",
+                "db_table": "providers_route",
+                "ordering": ["position", "id"],
             },
         ),
         migrations.AddConstraint(
-            model_name='integration',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='integration_name_once_per_shop'),
+            model_name="integration",
+            constraint=models.UniqueConstraint(fields=("tenant", "name"), name="integration_name_once_per_shop"),
         ),
         migrations.AddConstraint(
-            model_name='packagemapping',
-            constraint=models.UniqueConstraint(fields=('package', 'integration'), name='mapping_once_per_package_and_account'),
+            model_name="packagemapping",
+            constraint=models.UniqueConstraint(
+                fields=("package", "integration"), name="mapping_once_per_package_and_account"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='packagemapping',
-            constraint=models.CheckConstraint(condition=models.Q(('oyun', ''), _negated=True), name='mapping_has_a_product_id'),
+            model_name="packagemapping",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("oyun", ""), _negated=True), name="mapping_has_a_product_id"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='packagemapping',
-            constraint=models.CheckConstraint(condition=models.Q(('cost_micros__isnull', True), ('cost_micros__gte', 0), _connector='OR'), name='mapping_cost_not_negative'),
+            model_name="packagemapping",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("cost_micros__isnull", True), ("cost_micros__gte", 0), _connector="OR"),
+                name="mapping_cost_not_negative",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='route',
-            constraint=models.UniqueConstraint(fields=('package', 'position'), name='route_position_once_per_package'),
+            model_name="route",
+            constraint=models.UniqueConstraint(fields=("package", "position"), name="route_position_once_per_package"),
         ),
         migrations.AddConstraint(
-            model_name='route',
-            constraint=models.UniqueConstraint(fields=('package', 'integration'), name='route_once_per_package_and_account'),
+            model_name="route",
+            constraint=models.UniqueConstraint(
+                fields=("package", "integration"), name="route_once_per_package_and_account"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='route',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('integration__isnull', False), ('mode', 'auto')), models.Q(('integration__isnull', True), ('mode', 'manual')), _connector='OR'), name='route_auto_has_account_manual_has_none'),
+            model_name="route",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("integration__isnull", False), ("mode", "auto")),
+                    models.Q(("integration__isnull", True), ("mode", "manual")),
+                    _connector="OR",
+                ),
+                name="route_auto_has_account_manual_has_none",
+            ),
         ),
     ]

@@ -15,7 +15,12 @@ class Migration(migrations.Migration):
     operations = [
         install(
             [
-                Forbid("providers_integration", "UPDATE", "kind, base_url and login are frozen after the first purchase", CHANGED),
+                Forbid(
+                    "providers_integration",
+                    "UPDATE",
+                    "kind, base_url and login are frozen after the first purchase",
+                    CHANGED,
+                ),
             ]
         )
     ]
