@@ -215,8 +215,10 @@ class Stage:
 
     def purchases(self, order: Order | None = None) -> list[dict[str, Any]]:
         """What the panel really sold since this test began, to this order or to anybody."""
-        ours = None if order is None else set(Attempt.objects.filter(order=order).values_list("reference", flat=True))
-        return [row for row in purchase_rows(self.truth()) if ours is None or row["reference"] in ours]
+        wanted = {entry["reference"] for entry in self.truth("bought")}
+        if order is not None:
+            wanted &= set(Attempt.objects.filter(order=order).values_list("reference", flat=True))
+        return [row for row in purchase_rows(self.simulator.truth()) if row["reference"] in wanted]
 
     def questions(self) -> int:
         """How many status questions the panel was asked since this test began."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,16 +69,16 @@ def due_lanes(now: datetime) -> list[int]:
     return list(due.order_by("lane").values_list("lane", flat=True).distinct())
 
 
-def due_dispatches(now: datetime, limit: int) -> dict[int, int]:
-    """Orders that wait to be sent, oldest first, with the fence of each."""
-    due = DueCheck.objects.filter(lane=0, kind=DueKind.DISPATCH, next_at__lte=now).order_by("next_at")
-    return dict(due.values_list("order_id", "fence")[:limit])
+def due_dispatches(now: datetime, limit: int) -> list[DueCheck]:
+    """The rows of orders that wait to be sent, oldest first."""
+    due = DueCheck.objects.filter(lane=0, kind=DueKind.DISPATCH, next_at__lte=now)
+    return list(due.order_by("next_at")[:limit])
 
 
-def put_off_untouched(seen: dict[int, int], now: datetime) -> None:
+def put_off_untouched(seen: Sequence[DueCheck], now: datetime) -> None:
     """Rows that a dispatch neither took nor moved would be due for ever: look at them again in a minute."""
-    for order_id, fence in seen.items():
-        rows = DueCheck.objects.filter(order_id=order_id, kind=DueKind.DISPATCH, fence=fence, next_at__lte=now)
+    for row in seen:
+        rows = DueCheck.objects.filter(pk=row.pk, kind=DueKind.DISPATCH, fence=row.fence, next_at__lte=now)
         rows.update(next_at=now + STUCK_FOR)
 
 

@@ -95,7 +95,7 @@ def sweep(run_for: timedelta = RUN_FOR) -> Report:
 def _round(report: Report) -> bool:
     """One round over all lanes; False when there was nothing to do."""
     waiting = due.due_dispatches(clock.now(), DISPATCH_THREADS * 4)
-    dispatch_many(list(waiting))
+    dispatch_many([row.order_id for row in waiting])
     due.put_off_untouched(waiting, clock.now())
     claims = claim_due(clock.now())
     ask_and_apply(claims)

@@ -137,7 +137,7 @@ def settle(news: News, evidence: Evidence | None = None) -> Change:
     _note_trouble(attempt, news)
     if news.verb != "place" and (is_moving or not order.provider_referans):
         save_provider_referans(order, attempt, news)
-    codes = store_codes(attempt, verdict.codes, is_quarantined=verdict.is_late, now=news.at)
+    codes = store_codes(attempt, verdict.codes, is_quarantined=attempt.is_surplus, now=news.at)
     if codes:
         log.info("pin_stored", order=order.pk, attempt=attempt.pk, count=len(codes), shown="••••")
     _open_cases(order, attempt, verdict, codes, news.at)
@@ -161,7 +161,7 @@ def _standing(order: Order, attempt: Attempt, row: DueCheck | None) -> Standing:
     return Standing(
         state=AttemptState(attempt.state),
         send_no=attempt.send_no,
-        needs_code=order.needs_code,
+        needs_code=order.needs_code and not attempt.is_surplus,
         has_code=has_code,
         order_in_review=order.status == OrderStatus.REVIEW,
         order_deadline_at=order.deadline_at,

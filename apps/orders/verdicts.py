@@ -128,7 +128,7 @@ def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
         return _delivered(standing, news, draw)
     if outcome is Outcome.ACCEPTED:
         return Verdict(A.ACCEPTED, "in_progress", _next(standing, DueKind.CHECK, news.at, draw), news.result.codes)
-    if outcome in _FAILURES and not news.result.codes:
+    if outcome in _FAILURES and not (news.result.codes or standing.has_code):
         return _failed_reading(standing, news, draw)
     if outcome is Outcome.NOT_FOUND:
         return _question_failed(standing, news, draw)

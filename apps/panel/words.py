@@ -144,7 +144,7 @@ EVENTS: Words = {
 """The lines of an order's story."""
 
 CAUSES: Words = {
-    "create": _("order"),
+    "create": _("the buyer"),
     "dispatch": _("dispatch"),
     "place": _("answer to the purchase"),
     "find": _("look-up by reference"),

@@ -287,7 +287,7 @@ REFUSALS: dict[str, tuple[Callable[[], None], dict[str, Any], tuple[int, str], s
         False,
     ),
     "empty wallet": (empty_the_wallet, {}, (402, "balance_not_enough"), "", False),
-    "unknown name": (nothing, {"packge": "x"}, (422, "request_invalid"), "/packge", False),
+    "unknown name": (nothing, {"pack": "x"}, (422, "request_invalid"), "/pack", False),
     "tenant in the body": (nothing, {"tenant_id": 2}, (422, "request_invalid"), "/tenant_id", False),
     "quantity as text": (nothing, {"quantity": "1"}, (422, "request_invalid"), "/quantity", False),
     "quantity as truth": (nothing, {"quantity": True}, (422, "request_invalid"), "/quantity", False),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +17,6 @@ from typing import Any
 
 import pytest
 import redis
-from django.test import Client
 
 from apps.common import broker
 from apps.orders import services
@@ -26,9 +27,8 @@ from apps.providers.models import PackageMapping
 from celery_app import app
 from tests.factories import START, Shop, Stage, due_of, make_shop, pins_of, standing_of, sums_of
 from tests.functional.core_fixtures import committed, simulator, stage
-from tests.functional.ops_fixtures import web
 
-__all__ = ["committed", "simulator", "stage", "web"]
+__all__ = ["committed", "simulator", "stage"]
 
 pytestmark = pytest.mark.both_databases
 
@@ -61,13 +61,23 @@ class Installation:
         """What a line of Python in `manage.py shell` prints: this installation has settings of its own."""
         return self.manage("shell", "--no-imports", "-v", "0", "-c", code).stdout.strip()
 
+    def heartbeats(self) -> list[str]:
+        """The loops that were heard of, read past Django from the file."""
+        with contextlib.closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
+            return [name for (name,) in database.execute("SELECT name FROM journal_heartbeat ORDER BY name")]
+
+    def forget_heartbeats(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.folder / "db.sqlite3", timeout=20)) as database, database:
+            database.execute("DELETE FROM journal_heartbeat")
+
     def log(self, name: str) -> str:
+        """What a process printed."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Installation:
-    """Migrated, with the schedule installed; the heartbeat's interval is set to 1 s, as a person may."""
+def installation(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[Installation]:
+    """Migrated, with the schedule installed; every interval is set to 1 s, as a person may."""
     folder = tmp_path_factory.mktemp("installation")
     broker_url = f"{valkey_url.rpartition('/')[0]}/{BROKER_DATABASE}"
     redis.Redis.from_url(broker_url).flushdb()
@@ -87,35 +97,42 @@ def installation(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> I
         "second = IntervalSchedule.objects.create(every=1, period='seconds'); "
         "PeriodicTask.objects.update(interval=second)"
     )
-    return made
+    yield made
+    redis.Redis.from_url(broker_url).flushdb()
 
 
 @pytest.fixture(scope="module")
-def processes(installation: Installation) -> Iterator[Installation]:
-    """A real worker and a real beat, as two processes that share nothing but the database and Valkey."""
-    worker = ["worker", "-P", "threads", "-c", "2", "-Q", QUEUES, "-l", "info", "--without-gossip", "--without-mingle"]
-    beat = ["beat", "-l", "info", "--pidfile="]
-    running = [start(installation, name, arguments) for name, arguments in (("worker", worker), ("beat", beat))]
-    try:
-        yield installation
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        redis.Redis.from_url(installation.broker_url).flushdb()
+def worker(installation: Installation) -> Iterator[None]:
+    """A real worker in a process of its own."""
+    options = ["-P", "threads", "-c", "2", "-Q", QUEUES, "--without-gossip", "--without-mingle"]
+    with running(installation, "worker", *options):
+        yield
 
 
-def start(installation: Installation, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+@pytest.fixture
+def beat(installation: Installation) -> Iterator[None]:
+    """A real beat in a process of its own."""
+    with running(installation, "beat", "--pidfile="):
+        yield
+
+
+@contextlib.contextmanager
+def running(installation: Installation, *arguments: str) -> Iterator[None]:
+    """A Celery program until the end of the block; it shares nothing with others but the database and Valkey."""
     command = [sys.executable, "-m", "celery", "-A", "celery_app", *arguments]
-    with (installation.folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(
+    with (installation.folder / f"{arguments[0]}.log").open("wb") as log:
+        process = subprocess.Popen(
             command, cwd=ROOT, env=installation.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
@@ -124,39 +141,36 @@ def wait_for(what: Callable[[], bool]) -> bool:
     while time.monotonic() < deadline:
         if what():
             return True
-        time.sleep(0.2)
+        time.sleep(0.1)
     return what()
 
 
-def test_django_starts_without_errors(installation: Installation, web: Client, db: None) -> None:
+def test_django_starts_without_errors(installation: Installation) -> None:
     checked = installation.manage("check", "--database", "default", "--fail-level", "WARNING")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "no issues" in checked.stdout
     assert installation.manage("makemigrations", "--check", "--dry-run").returncode == 0
-    assert (web.get("/livez").status_code, web.get("/readyz").status_code) == (200, 200)
-
-
-def test_celery_worker_connects_to_redis(processes: Installation) -> None:
-    assert wait_for(lambda: "ready." in processes.log("worker")), processes.log("worker")
-    client = redis.Redis.from_url(processes.broker_url)
-    connected = {connection["db"] for connection in client.client_list()}
-    assert str(BROKER_DATABASE) in connected
-    # A message that this test puts into Redis is run by that worker and leaves its trace in that database.
-    question = "from apps.journal.models import Heartbeat; print(Heartbeat.objects.filter(name='worker').count())"
-    processes.ask("from apps.ops.tasks import heartbeat; heartbeat.apply_async(queue='poll')")
-    assert wait_for(lambda: processes.ask(question) == "1"), processes.log("worker")
-
-
-def test_celery_beat_schedules_periodic_tasks(processes: Installation) -> None:
-    for name in ("check-pending-orders-batch", "heartbeat"):
-        sent = f"Sending due task {name} "
-        assert wait_for(lambda sent=sent: sent in processes.log("beat")), processes.log("beat")  # type: ignore[misc]
-    question = (
-        "from apps.journal.models import Heartbeat; print(sorted(Heartbeat.objects.values_list('name', flat=True)))"
+    pages = installation.ask(
+        "from django.test import Client; print([Client(headers={'host': 'localhost'}).get(page).status_code for page in ('/livez', '/readyz')])"
     )
-    assert wait_for(lambda: processes.ask(question) == "['check_pending_orders_batch', 'worker']"), processes.log(
-        "worker"
-    )
+    assert pages == "[200, 200]"
+
+
+def test_celery_worker_connects_to_redis(installation: Installation, worker: None) -> None:
+    with redis.Redis.from_url(installation.broker_url) as client:
+        assert wait_for(lambda: any(line["cmd"] == "brpop" for line in client.client_list())), installation.log(
+            "worker"
+        )
+        assert installation.heartbeats() == []
+        # A message that is put into Redis here is run by that worker there.
+        installation.ask("from apps.ops.tasks import heartbeat; heartbeat.apply_async(queue='poll')")
+    assert wait_for(lambda: installation.heartbeats() == ["worker"]), installation.log("worker")
+
+
+def test_celery_beat_schedules_periodic_tasks(installation: Installation, worker: None, beat: None) -> None:
+    installation.forget_heartbeats()
+    both = ["check_pending_orders_batch", "worker"]
+    assert wait_for(lambda: installation.heartbeats() == both), installation.log("beat") + installation.log("worker")
 
 
 # --- an order

@@ -34,7 +34,7 @@ refunded ->
 
 ATTEMPT_DESIGN = """
 sending -> accepted delivered partial failed refused not_sent in_doubt
-not_sent -> prepared
+not_sent -> prepared delivered
 prepared -> sending
 in_doubt -> accepted delivered partial failed refused absent abandoned sending
 accepted -> delivered partial failed abandoned
@@ -94,7 +94,7 @@ class TestAttemptEdges:
 
     def test_take_a_freed_unit_back_only_by_re_arming(self) -> None:
         taken = {(old, new) for old in FREEING for new in ATTEMPT_EDGES[old] & HOLDING}
-        late = {(old, AttemptState.DELIVERED) for old in FREEING - {AttemptState.NOT_SENT}}
+        late = {(old, AttemptState.DELIVERED) for old in FREEING}
         assert taken == {(AttemptState.NOT_SENT, AttemptState.PREPARED), *late}
 
 

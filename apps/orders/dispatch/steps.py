@@ -206,7 +206,10 @@ def record_attempt(
     """10. Before the send: the attempt and its reference, the units it holds, order `processing`, due row `resolve`."""
     deadline = now + timedelta(seconds=bound.caps.send_window_s)
     attempt = _rearm(order, bound, request, deadline, now) or _new_attempt(order, route, bound, request, deadline, now)
+    is_moving = order.status != OrderStatus.PROCESSING
     machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", now)
+    if is_moving:
+        machine.announce(order, now)
     _turn_due_row(order, attempt, bound.caps, turn, is_last=len(request.units) == len(turn.units), deadline=deadline)
     Integration.objects.filter(pk=bound.integration.pk, in_use_since=None).update(in_use_since=now)
     trace.add(10, attempt=attempt.pk, reference=attempt.reference, send_no=attempt.send_no)

@@ -24,7 +24,7 @@
     const key = active ? keyOf(active) : "";
     const scrolled = [...area.querySelectorAll(".scroll")].map((element) => element.scrollLeft);
     area.innerHTML = html;
-    area.querySelectorAll("details").forEach((element, n) => { element.open = openOnes[n] || false; });
+    area.querySelectorAll("details").forEach((element, n) => { element.open = n in openOnes ? openOnes[n] : element.open; });
     area.querySelectorAll(".scroll").forEach((element, n) => { element.scrollLeft = scrolled[n] || 0; });
     if (active) {
       const same = [...area.querySelectorAll("a, button, summary")].find((element) => keyOf(element) === key);
