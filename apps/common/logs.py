@@ -22,7 +22,6 @@ SECRET_NAMES = frozenset(
         "api_key",
         "authorization",
         "pin",
-        "code",
         "codes",
         "kod",
         "value",

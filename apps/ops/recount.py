@@ -124,8 +124,8 @@ def _order_money(order: Order, kept: list[Purchase]) -> list[str]:
         problems.append(f"{held - captured - released} micro-units are neither captured nor released")
     delivered = [purchase for purchase in kept if purchase.state == "delivered"]
     cost = sum(to_micros(purchase.cost) for purchase in delivered)
-    if order.status in SETTLED and sums.get("cost", 0) + sums.get("late_cost", 0) != cost:
-        problems.append(f"the cost booked is {sums.get('cost', 0)}, the provider charged {cost}")
+    if order.status in SETTLED and ledger.cost_of_order(order.pk) != cost:
+        problems.append(f"the cost booked is {ledger.cost_of_order(order.pk)}, the provider charged {cost}")
     return problems
 
 

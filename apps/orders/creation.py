@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 
 from apps.accounts.models import Customer
-from apps.catalog.models import InputField, Package
+from apps.catalog.models import MAX_QUANTITY, InputField, Package
 from apps.catalog.prices import NoPrice, load_unit_price
 from apps.common.checkpoints import checkpoint
 from apps.common.money import MAX_MICROS, Money, split_evenly
@@ -118,6 +118,7 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
         raise BadKey(
             "send an Idempotency-Key header of 1 to 120 visible ASCII characters, one per order you mean to place"
         )
+    _check_form(new)
     first = _find_first(customer, new, idempotency_key)
     if first is not None:
         return Created(first, is_replay=True)
@@ -133,6 +134,23 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
         return _lost_race(customer, new, idempotency_key)
     checkpoint("create.after_commit")
     return Created(order, is_replay=False)
+
+
+def _check_form(new: NewOrder) -> None:
+    """What every door must give: whole numbers, and texts that can be stored."""
+    if type(new.quantity) is not int or not 1 <= new.quantity <= MAX_QUANTITY:
+        raise WrongQuantity(f"quantity must be a whole number from 1 to {MAX_QUANTITY}", "/quantity")
+    if not _is_storable(new.package, 60):
+        raise UnknownPackage("package must be the code of a package, at most 60 printable characters", "/package")
+    if new.client_reference is not None and not _is_storable(new.client_reference, 120):
+        raise BadField("client_reference must be at most 120 printable characters", "/client_reference")
+    for name, value in new.fields.items():
+        if not _is_storable(name, 60) or not isinstance(value, str):
+            raise BadField("fields must be names with texts", "/fields")
+
+
+def _is_storable(text: object, limit: int) -> bool:
+    return isinstance(text, str) and len(text) <= limit and text.isprintable()
 
 
 def _find_first(customer: Customer, new: NewOrder, key: str) -> Order | None:

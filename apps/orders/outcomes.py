@@ -307,13 +307,25 @@ def _move_money(
             machine.change_unit(unit, UnitStatus.RELEASED)
             reason = f"attempt {attempt.pk} {attempt.state}, evidence {evidence.pk if evidence else 'none'}"
             postings.append(ledger.release_unit(order.customer_id, order.pk, unit.pk, money, reason))
-    cost = Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
-    if cost.micros and verdict.is_late and evidence is not None:
-        postings.append(ledger.late_cost(attempt.integration_id, order.pk, attempt.pk, evidence.pk, cost))
-    elif cost.micros and verdict.state is A.DELIVERED and not attempt.is_surplus:
-        postings.append(ledger.provider_cost(attempt.integration_id, order.pk, attempt.pk, cost))
+    postings += _cost_postings(order, attempt, verdict, evidence)
     if postings:
         ledger.post(order.tenant_id, postings, now)
+
+
+def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: Evidence | None) -> list[ledger.Posting]:
+    """What the delivery cost us: once, corrected when the provider tells another figure later, a loss when it is late."""
+    cost = Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
+    ids = (attempt.integration_id, order.pk, attempt.pk)
+    if not cost.micros or verdict.state is not A.DELIVERED:
+        return []
+    if attempt.is_surplus:
+        return [ledger.late_cost(*ids, evidence.pk, cost)] if verdict.is_late and evidence is not None else []
+    booked = Money(ledger.booked_cost(attempt.pk), cost.currency)
+    if not booked.micros:
+        return [ledger.provider_cost(*ids, cost)]
+    if booked.micros == cost.micros or evidence is None:
+        return []
+    return [ledger.cost_correction(*ids, evidence.pk, booked=booked, actual=cost)]
 
 
 def _external(order: Order, verdict: Verdict, result: Tally) -> ExternalStatus:

@@ -167,6 +167,31 @@ def provider_cost(integration_id: int, order_id: int, attempt_id: int, money: Mo
     return Posting(f"cost:attempt:{attempt_id}", "cost", money, float_purse(integration_id), COST, "order", order_id)
 
 
+def cost_correction(
+    integration_id: int, order_id: int, attempt_id: int, evidence_id: int, *, booked: Money, actual: Money
+) -> Posting:
+    """The difference when the provider tells another cost than the one that is booked, either way."""
+    source, target = float_purse(integration_id), COST
+    if actual.micros < booked.micros:
+        source, target = target, source
+    difference = Money(abs(actual.micros - booked.micros), actual.currency)
+    key = f"cost:attempt:{attempt_id}:evidence:{evidence_id}"
+    return Posting(key, "cost_correction", difference, source, target, "order", order_id)
+
+
+def booked_cost(attempt_id: int) -> int:
+    """Micro-units booked so far as the cost of one attempt, corrections included."""
+    entries = Entry.objects.filter(account__kind=Kind.COST, transfer__key__startswith=f"cost:attempt:{attempt_id}:")
+    first = Entry.objects.filter(account__kind=Kind.COST, transfer__key=f"cost:attempt:{attempt_id}")
+    return sum((entries | first).values_list("amount_micros", flat=True))
+
+
+def cost_of_order(order_id: int) -> int:
+    """Micro-units that all deliveries of one order cost us, the late ones included."""
+    entries = Entry.objects.filter(transfer__subject_kind="order", transfer__subject_id=order_id)
+    return sum(entries.filter(account__kind__in=(Kind.COST, Kind.LOSS)).values_list("amount_micros", flat=True))
+
+
 def late_cost(integration_id: int, order_id: int, attempt_id: int, evidence_id: int, money: Money) -> Posting:
     """What a delivery cost us that came after the customer's money had gone back: a loss until a person decides."""
     return Posting(

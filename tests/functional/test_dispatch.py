@@ -667,11 +667,16 @@ class TestTheSendGuard:
 
     def test_stops_a_sender_that_was_overtaken(self, stage: Stage) -> None:
         def overtake(order: Order) -> None:
-            monitoring.check_order(order.pk, is_forced=True)
+            DueCheck.objects.update(next_at=clock.now())
+            monitoring.check_order(order.pk)
 
-        _, attempt = self.attempt(stage, overtake)
+        order, attempt = self.attempt(stage, overtake)
         assert stage.truth("asked") == []
-        assert attempt.reason_code == "attempt_superseded"
+        assert (attempt.state, attempt.reason_code) == ("absent", "attempt_superseded")
+        stage.run_until_quiet()
+        assert standing_of(order) == ("completed", "completed", "")
+        assert len(stage.purchases()) == 1
+        check_invariants(stage)
 
     def test_stops_an_older_send_of_the_same_attempt(self, stage: Stage) -> None:
         _, attempt = self.attempt(stage, lambda order: Attempt.objects.update(send_no=2))

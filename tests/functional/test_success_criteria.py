@@ -151,7 +151,8 @@ def test_django_starts_without_errors(installation: Installation) -> None:
     assert "no issues" in checked.stdout
     assert installation.manage("makemigrations", "--check", "--dry-run").returncode == 0
     pages = installation.ask(
-        "from django.test import Client; print([Client(headers={'host': 'localhost'}).get(page).status_code for page in ('/livez', '/readyz')])"
+        "from django.test import Client; browser = Client(headers={'host': 'localhost'}); "
+        "print([browser.get(page).status_code for page in ('/livez', '/readyz')])"
     )
     assert pages == "[200, 200]"
 

@@ -1,0 +1,383 @@
+"""What the database refuses by itself, on both databases, whoever writes: sums, uniqueness, states, append-only tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import CheckConstraint, Model, UniqueConstraint
+
+from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
+from apps.catalog.models import InputField, Package, PackagePrice, Product
+from apps.orders.models import (
+    Attempt,
+    AttemptUnit,
+    Case,
+    DueCheck,
+    Evidence,
+    Order,
+    OrderCode,
+    OrderEvent,
+    OrderUnit,
+)
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.providers.models import Integration, PackageMapping, Route
+from apps.wallet.models import Account, Entry, Transfer
+from tests.factories import START, Shop, make_customer, make_integration, make_shop, order_from
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
+
+MODELS: tuple[type[Model], ...] = (
+    ApiKey,
+    Customer,
+    Membership,
+    PriceGroup,
+    Tenant,
+    InputField,
+    Package,
+    PackagePrice,
+    Product,
+    Attempt,
+    AttemptUnit,
+    Case,
+    DueCheck,
+    Order,
+    OrderCode,
+    OrderUnit,
+    Integration,
+    PackageMapping,
+    Route,
+    Account,
+    Entry,
+    Transfer,
+)
+
+
+class World:
+    """One order with everything that can hang on it."""
+
+    def __init__(self) -> None:
+        self.shop: Shop = make_shop()
+        self.order = order_from(self.shop, quantity=2)
+        self.units = list(OrderUnit.objects.filter(order=self.order).order_by("n"))
+        self.attempt = self.new_attempt("123456789012345678")
+        self.link = AttemptUnit.objects.create(attempt=self.attempt, unit=self.units[0])
+        self.due = DueCheck.objects.create(
+            order=self.order, attempt=self.attempt, lane=self.shop.integration.pk, kind="check", next_at=START
+        )
+        self.evidence = Evidence.objects.create(
+            order=self.order, attempt=self.attempt, verb="place", request="", knowledge="none", outcome="unknown", at=START
+        )
+        self.code = OrderCode.objects.create(
+            order=self.order, attempt=self.attempt, sealed="k1$x", blind_index="i", created_at=START
+        )
+        self.case = Case.objects.create(
+            order=self.order, attempt=self.attempt, reason="reversal", risk_micros=1, currency="TRY", opened_at=START
+        )
+
+    def new_attempt(self, reference: str, **fields: Any) -> Attempt:
+        return Attempt.objects.create(
+            **{
+                "order": self.order,
+                "integration": self.shop.integration,
+                "integration_name": "Panel",
+                "kind": "znet",
+                "reference": reference,
+                "send_deadline_at": START,
+                "cost_currency": "TRY",
+                "created_at": START,
+                **fields,
+            }
+        )
+
+    def new_order(self, **fields: Any) -> Order:
+        return Order.objects.create(
+            **{
+                "tenant": self.shop.tenant,
+                "customer": self.shop.customer,
+                "package": self.shop.package,
+                "product_name": "P",
+                "package_name": "P",
+                "needs_code": True,
+                "quantity": 1,
+                "unit_price_micros": 1,
+                "price_micros": 1,
+                "currency": "TRY",
+                "idempotency_key": "another",
+                "request_hash": "x",
+                "created_at": START,
+                "updated_at": START,
+                "deadline_at": START,
+                **fields,
+            }
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def change(model: type[Model], pk: int, **fields: Any) -> None:
+    """An UPDATE as anybody's SQL could say it, past `save` and `clean`."""
+    model._default_manager.filter(pk=pk).update(**fields)
+
+
+Refused = Callable[[World], object]
+
+REFUSED: dict[str, Refused] = {
+    # orders
+    "order_once_per_key": lambda w: w.new_order(idempotency_key=w.order.idempotency_key),
+    "order_once_per_client_reference": lambda w: [
+        w.new_order(idempotency_key=key, client_reference="mine") for key in ("a", "b")
+    ],
+    "order_status_known": lambda w: change(Order, w.order.pk, status="PENDING"),
+    "order_external_status_known": lambda w: change(Order, w.order.pk, external_status="done"),
+    "order_price_is_unit_price_times_quantity": lambda w: change(Order, w.order.pk, price_micros=69_999_999),
+    "order_review_has_a_reason": lambda w: change(Order, w.order.pk, status="review", reason=""),
+    "unit_once_per_number": lambda w: OrderUnit.objects.create(order=w.order, n=1, amount_micros=1),
+    "unit_amount_positive": lambda w: change(OrderUnit, w.units[0].pk, amount_micros=0),
+    "unit_status_known": lambda w: change(OrderUnit, w.units[0].pk, status="HELD"),
+    "attempt_reference_once_per_account": lambda w: w.new_attempt(w.attempt.reference),
+    "attempt_state_known": lambda w: change(Attempt, w.attempt.pk, state="unknown"),
+    "attempt_has_a_reference": lambda w: change(Attempt, w.attempt.pk, reference=""),
+    "unit_held_by_one_attempt": lambda w: AttemptUnit.objects.create(
+        attempt=w.new_attempt("223456789012345678"), unit=w.units[0]
+    ),
+    "attempt_unit_once": lambda w: AttemptUnit.objects.create(attempt=w.attempt, unit=w.units[0], holds=False),
+    "due_dispatch_once_per_order": lambda w: DueCheck.objects.create(order=w.order, kind="dispatch", next_at=START),
+    "due_kind_known": lambda w: change(DueCheck, w.due.pk, kind="poll"),
+    "due_dispatch_has_no_attempt": lambda w: DueCheck.objects.filter(order=w.order, kind="dispatch").update(kind="check"),
+    "code_once_per_attempt": lambda w: OrderCode.objects.create(
+        order=w.order, attempt=w.attempt, sealed="k1$y", blind_index="i", created_at=START
+    ),
+    "case_once_per_attempt_and_reason": lambda w: Case.objects.create(
+        order=w.order, attempt=w.attempt, reason="reversal", risk_micros=2, currency="TRY", opened_at=START
+    ),
+    # providers
+    "integration_name_once_per_shop": lambda w: change(
+        Integration, make_integration(w.shop.tenant, w.shop.integration.base_url).pk, name=w.shop.integration.name
+    ),
+    "mapping_once_per_package_and_account": lambda w: PackageMapping.objects.create(
+        package=w.shop.package, integration=w.shop.integration, oyun="1"
+    ),
+    "mapping_has_a_product_id": lambda w: PackageMapping.objects.update(oyun=""),
+    "mapping_cost_not_negative": lambda w: PackageMapping.objects.update(cost_micros=-1),
+    "route_position_once_per_package": lambda w: Route.objects.create(package=w.shop.package, position=1, mode="manual"),
+    "route_once_per_package_and_account": lambda w: Route.objects.create(
+        package=w.shop.package, position=2, integration=w.shop.integration
+    ),
+    "route_auto_has_account_manual_has_none": lambda w: change(Route, w.shop.route.pk, mode="manual"),
+    # wallet
+    "account_once_per_subject": lambda w: Account.objects.create(
+        tenant=w.shop.tenant,
+        kind="customer",
+        currency="TRY",
+        subject_kind="customer",
+        subject_id=w.shop.customer.pk,
+        balance_micros=0,
+    ),
+    "account_only_customers_store_a_balance": lambda w: Account.objects.filter(kind="held").update(balance_micros=0),
+    "account_not_below_limit": lambda w: Account.objects.filter(kind="customer").update(balance_micros=-1),
+    "account_limit_not_negative": lambda w: Account.objects.filter(kind="customer").update(limit_micros=-1),
+    "entry_is_not_zero": lambda w: Entry.objects.create(
+        transfer=Transfer.objects.all()[0], account=Account.objects.all()[0], amount_micros=0
+    ),
+    # catalog
+    "product_name_once_per_shop": lambda w: Product.objects.create(
+        tenant=w.shop.tenant, name=w.shop.package.product.name
+    ),
+    "input_field_name_once_per_product": lambda w: InputField.objects.create(
+        product=w.shop.package.product, name="player_id", label="x", target="param"
+    ),
+    "input_field_target_once_per_product": lambda w: InputField.objects.create(
+        product=w.shop.package.product, name="other", label="x"
+    ),
+    "input_field_target_known": lambda w: InputField.objects.update(target="elsewhere"),
+    "package_code_once_per_shop": lambda w: Package.objects.create(
+        tenant=w.shop.tenant, product=w.shop.package.product, code=w.shop.package.code, name="x"
+    ),
+    "package_quantity_kind_known": lambda w: Package.objects.update(quantity_kind="many"),
+    "package_quantity_range_sane": lambda w: Package.objects.update(quantity_min=6),
+    "price_once_per_group_and_currency": lambda w: [
+        PackagePrice.objects.create(
+            package=w.shop.package,
+            price_group=PriceGroup.objects.get_or_create(tenant=w.shop.tenant, name="G")[0],
+            currency="TRY",
+            unit_price_micros=1,
+        )
+        for _ in range(2)
+    ],
+    "price_once_for_all_groups": lambda w: PackagePrice.objects.create(
+        package=w.shop.package, currency="TRY", unit_price_micros=1
+    ),
+    "price_is_positive": lambda w: PackagePrice.objects.update(unit_price_micros=0),
+    # accounts
+    "membership_once_per_shop": lambda w: [
+        Membership.objects.create(user=User.objects.get_or_create(username="u")[0], tenant=w.shop.tenant)
+        for _ in range(2)
+    ],
+    "membership_role_known": lambda w: Membership.objects.create(
+        user=User.objects.create(username="u"), tenant=w.shop.tenant, role="king"
+    ),
+    "price_group_name_once_per_shop": lambda w: [
+        PriceGroup.objects.create(tenant=w.shop.tenant, name="G") for _ in range(2)
+    ],
+    "customer_name_once_per_shop": lambda w: Customer.objects.create(tenant=w.shop.tenant, name=w.shop.customer.name),
+    "api_key_expires_after_creation": lambda w: ApiKey.objects.create(
+        customer=w.shop.customer, public_id="k", secret_hash="h", created_at=START, expires_at=START
+    ),
+}
+
+
+def constraint_names() -> list[str]:
+    named = (CheckConstraint, UniqueConstraint)
+    return sorted(rule.name for model in MODELS for rule in model._meta.constraints if isinstance(rule, named))
+
+
+class TestTheDatabase:
+    def test_is_tried_against_every_constraint(self) -> None:
+        assert sorted(REFUSED) == constraint_names()
+
+    @pytest.mark.parametrize("name", sorted(REFUSED))
+    def test_refuses_what_the_constraint_forbids(self, world: World, name: str) -> None:
+        with pytest.raises(IntegrityError) as caught, transaction.atomic():
+            REFUSED[name](world)
+        check_named(name, str(caught.value))
+
+    @pytest.mark.parametrize("status", OrderStatus)
+    def test_knows_every_status_word(self, world: World, status: OrderStatus) -> None:
+        change(Order, world.order.pk, status=status, reason="waiting:deadline")
+
+    @pytest.mark.parametrize("word", ExternalStatus)
+    def test_knows_every_external_status_word(self, world: World, word: ExternalStatus) -> None:
+        change(Order, world.order.pk, external_status=word)
+
+    def test_knows_every_state_unit_and_kind_word(self, world: World) -> None:
+        for state in AttemptState:
+            change(Attempt, world.attempt.pk, state=state)
+        for status in UnitStatus:
+            change(OrderUnit, world.units[0].pk, status=status)
+        for kind in set(DueKind) - {DueKind.DISPATCH}:
+            change(DueCheck, world.due.pk, kind=kind)
+
+
+def check_named(name: str, text: str) -> None:
+    """The refusal is that of this constraint: PostgreSQL and SQLite's checks name it, SQLite's unique ones the columns."""
+    if connection.vendor == "postgresql" or "UNIQUE" not in text:
+        # A reference is unique in the installation as well, and that index is asked first.
+        assert name in text or (name == "attempt_reference_once_per_account" and "reference" in text)
+
+
+class TestAHeldUnit:
+    def test_goes_to_another_attempt_when_it_was_let_go(self, world: World) -> None:
+        change(AttemptUnit, world.link.pk, holds=False)
+        second = world.new_attempt("223456789012345678")
+        AttemptUnit.objects.create(attempt=second, unit=world.units[0])
+        with pytest.raises(IntegrityError, match=r"unit_held_by_one_attempt|attempt_unit\.unit_id"), transaction.atomic():
+            change(AttemptUnit, world.link.pk, holds=True)
+
+    def test_is_not_shared_with_an_attempt_of_another_account(self, world: World) -> None:
+        other = make_integration(world.shop.tenant, "http://127.0.0.1:9")
+        second = world.new_attempt("223456789012345678", integration=other)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            AttemptUnit.objects.create(attempt=second, unit=world.units[0])
+
+
+class TestAReference:
+    def test_is_unique_across_accounts(self, world: World) -> None:
+        other = make_integration(world.shop.tenant, "http://127.0.0.1:9")
+        with pytest.raises(IntegrityError), transaction.atomic():
+            world.new_attempt(world.attempt.reference, integration=other)
+
+
+class TestAClientReference:
+    def test_may_be_missing_on_many_orders(self, world: World) -> None:
+        world.new_order(idempotency_key="a")
+        world.new_order(idempotency_key="b")
+
+    def test_of_another_customer_is_another(self, world: World) -> None:
+        world.new_order(idempotency_key="a", client_reference="mine")
+        world.new_order(idempotency_key="a", client_reference="mine", customer=make_customer(world.shop.tenant))
+
+
+APPEND_ONLY = ("orders_event", "orders_evidence", "wallet_transfer", "wallet_entry")
+
+
+def sql(statement: str, *params: object) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return int(cursor.rowcount)
+
+
+def first_id(table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT max(id) FROM {table}")  # noqa: S608 - our own names
+        return int(cursor.fetchone()[0])
+
+
+class TestAnAppendOnlyTable:
+    @pytest.mark.parametrize("table", APPEND_ONLY)
+    def test_refuses_an_update(self, world: World, table: str) -> None:
+        row = first_id(table)
+        with pytest.raises(DatabaseError, match=f"{table} is append-only"), transaction.atomic():
+            sql(f"UPDATE {table} SET id = id WHERE id = %s", row)  # noqa: S608
+
+    @pytest.mark.parametrize("table", [*APPEND_ONLY, "orders_code"])
+    def test_refuses_a_deletion(self, world: World, table: str) -> None:
+        row = first_id(table)
+        with pytest.raises(DatabaseError, match=f"{table} is append-only"), transaction.atomic():
+            sql(f"DELETE FROM {table} WHERE id = %s", row)  # noqa: S608
+
+    @pytest.mark.parametrize("table", APPEND_ONLY)
+    def test_refuses_a_deletion_of_everything(self, world: World, table: str) -> None:
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            sql(f"DELETE FROM {table}")  # noqa: S608
+
+    def test_refuses_the_orm_too(self, world: World) -> None:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            OrderEvent.objects.update(kind="nothing")
+        with pytest.raises(DatabaseError), transaction.atomic():
+            world.evidence.delete()
+
+
+class TestAStoredCode:
+    @pytest.mark.parametrize("column", ["blind_index", "is_quarantined", "order_id", "attempt_id", "created_at"])
+    def test_never_changes_what_it_is(self, world: World, column: str) -> None:
+        other_order = order_from(world.shop)
+        values: dict[str, object] = {
+            "blind_index": "j",
+            "is_quarantined": True,
+            "order_id": other_order.pk,
+            "attempt_id": world.new_attempt("223456789012345678").pk,
+            "created_at": START + timedelta(days=1),
+        }
+        with pytest.raises(DatabaseError, match="append-only but for its ciphertext"), transaction.atomic():
+            sql(f"UPDATE orders_code SET {column} = %s WHERE id = %s", values[column], world.code.pk)  # noqa: S608
+
+    def test_may_be_sealed_again_with_a_new_key(self, world: World) -> None:
+        statement = "UPDATE orders_code SET sealed = %s, sealed_serial = %s WHERE id = %s"
+        assert sql(statement, "k2$z", "k2$s", world.code.pk) == 1
+
+
+class TestAnAccountThatWasUsed:
+    @pytest.mark.parametrize("column", ["kind", "base_url", "login"])
+    def test_keeps_its_identity(self, world: World, column: str) -> None:
+        change(Integration, world.shop.integration.pk, in_use_since=START)
+        with pytest.raises(DatabaseError, match="frozen after the first purchase"), transaction.atomic():
+            sql(f"UPDATE providers_integration SET {column} = 'other' WHERE id = %s", world.shop.integration.pk)  # noqa: S608
+
+    def test_may_get_new_secrets_and_be_disabled(self, world: World) -> None:
+        change(Integration, world.shop.integration.pk, in_use_since=START)
+        change(Integration, world.shop.integration.pk, sealed_secrets="k1$new", is_enabled=False, name="Old panel")
+
+    def test_is_free_to_change_before_its_first_purchase(self, world: World) -> None:
+        change(Integration, world.shop.integration.pk, base_url="http://127.0.0.1:8")
+
+    def test_cannot_be_made_unused_again_to_change_it(self, world: World) -> None:
+        change(Integration, world.shop.integration.pk, in_use_since=START)
+        with pytest.raises(DatabaseError), transaction.atomic():
+            change(Integration, world.shop.integration.pk, in_use_since=None, base_url="http://127.0.0.1:8")
