@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from time_machine import Traveller
 
 from apps.accounts.models import Customer, Tenant
 from apps.catalog.models import InputField, Package, PackagePrice, Product
-from apps.common import clock
+from apps.common import checkpoints, clock
 from apps.common.money import Money, to_micros
 from apps.orders import monitoring
 from apps.orders.creation import NewOrder, create_order
@@ -43,9 +43,6 @@ NOWHERE = "http://127.0.0.1:9"
 
 FAST_OPTIONS = {"place_timeout_s": 3, "ask_timeout_s": 3}
 """ZNET's own schedule with shorter time-outs. A lease is 26 s: two questions and the margin."""
-
-IMPATIENT = {"place_timeout_s": 0.3, "ask_timeout_s": 0.3}
-"""For panels that never answer."""
 
 PIN_PRODUCT = ("152", "60")
 DIRECT_PRODUCT = ("210", "100")
@@ -78,9 +75,7 @@ def make_customer(tenant: Tenant, balance: str = "1000", *, currency: str = "TRY
     if money.micros:
         ledger.deposit(tenant.pk, customer.pk, money, key=key, reason="test", actor="test", now=clock.now())
     if credit != "0":
-        Account.objects.filter(subject_kind="customer", subject_id=customer.pk).update(
-            limit_micros=to_micros(credit)
-        )
+        Account.objects.filter(subject_kind="customer", subject_id=customer.pk).update(limit_micros=to_micros(credit))
     return customer
 
 
@@ -101,7 +96,7 @@ def make_package(tenant: Tenant, *, needs_code: bool = True, price: str = "35.00
     return package
 
 
-def make_integration(tenant: Tenant, url: str, *, password: str = "demo-secret", **options: float) -> Integration:
+def make_integration(tenant: Tenant, url: str, **options: float) -> Integration:
     """A ZNET account on this machine."""
     integration = Integration(
         tenant=tenant,
@@ -113,7 +108,7 @@ def make_integration(tenant: Tenant, url: str, *, password: str = "demo-secret",
         options=FAST_OPTIONS | options,
         is_local=True,
     )
-    integration.set_secrets({"sifre": password} if password else {})
+    integration.set_secrets({"sifre": "demo-secret"})
     integration.full_clean()
     integration.save()
     return integration
@@ -155,16 +150,33 @@ def make_shop(
     return Shop(tenant, make_customer(tenant, balance), package, integration, route)
 
 
+def make_impatient_shop(url: str) -> Shop:
+    """A shop that waits 0.3 s for a panel that never answers."""
+    return make_shop(url, place_timeout_s=0.3, ask_timeout_s=0.3)
+
+
 def new_player() -> str:
     """A recipient that no other test uses: fates are scripted by it."""
     return f"P{next(_numbers):06}"
 
 
-def order_from(shop: Shop, player: str = "", *, quantity: int = 1, key: str = "", customer: Customer | None = None) -> Order:
+def order_from(
+    shop: Shop, player: str = "", *, quantity: int = 1, key: str = "", customer: Customer | None = None
+) -> Order:
     """One order through the one way in."""
     player = player or new_player()
     new = NewOrder(shop.package.code, quantity, {"player_id": player})
     return create_order(customer or shop.customer, new, key or f"key-{player}", clock.now()).order
+
+
+def at_checkpoint(name: str, act: Callable[[], object]) -> None:
+    """Do this whenever the named point is reached, until the hook is taken away."""
+
+    def hook(reached: str) -> None:
+        if reached == name:
+            act()
+
+    checkpoints.set_hook(hook)
 
 
 class Stage:
@@ -199,7 +211,7 @@ class Stage:
         return order_from(shop, player, quantity=quantity)
 
     def run_until_quiet(self, for_s: float = 7200) -> None:
-        """Sweep and move on to the next due time, until nothing but late news is awaited in the next `for_s` seconds."""
+        """Sweep and move on to the next due time, until nothing but late news is due in the next `for_s` seconds."""
         ends_at = clock.now() + timedelta(seconds=for_s)
         while True:
             monitoring.sweep()
@@ -227,7 +239,9 @@ class Stage:
 
 def pins_of(order: Order) -> list[str]:
     """The codes that a customer would see, oldest first."""
-    return [code.reveal()["value"] for code in OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id")]
+    return [
+        code.reveal()["value"] for code in OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id")
+    ]
 
 
 def story_of(order: Order) -> list[str]:
@@ -281,7 +295,9 @@ def check_conservation() -> None:
 def check_exactness(order: Order) -> None:
     """I9: per order, held + captured + released is the price; the status says the same as the units."""
     units = OrderUnit.objects.filter(order=order)
-    by_status = {status: units.filter(status=status).aggregate(sum=Sum("amount_micros"))["sum"] or 0 for status in UnitStatus}
+    by_status = {
+        status: units.filter(status=status).aggregate(sum=Sum("amount_micros"))["sum"] or 0 for status in UnitStatus
+    }
     sums = sums_of(order)
     assert sums.get("hold") == order.price_micros == sum(by_status.values())
     assert sums.get("capture", 0) == by_status[UnitStatus.CAPTURED]
@@ -307,7 +323,9 @@ def check_not_forgotten(order: Order) -> None:
 
 def check_story(order: Order) -> None:
     """I17: the story ends where the order stands, and each line follows from the one before by allowed edges."""
-    told = list(OrderEvent.objects.filter(order=order).order_by("id").values_list("status", "external_status", "reason"))
+    told = list(
+        OrderEvent.objects.filter(order=order).order_by("id").values_list("status", "external_status", "reason")
+    )
     assert told[-1] == (order.status, order.external_status, order.reason)
     statuses = [OrderStatus(status) for status, _, _ in told]
     for old, new in itertools.pairwise(statuses):

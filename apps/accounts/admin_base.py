@@ -25,9 +25,17 @@ if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
     InlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
     UserAdmin = auth_admin.UserAdmin[User]
+    Overrides = dict[type[models.Field[Any, Any]], dict[str, Any]]
 else:
+    Overrides = dict
     ModelAdmin, TabularInline, ModelForm = admin.ModelAdmin, admin.TabularInline, forms.ModelForm
     InlineFormSet, UserAdmin = forms.BaseInlineFormSet, auth_admin.UserAdmin
+
+
+def json_of(rows: int, cols: int) -> Overrides:
+    """JSON is written left to right in every language, in a box of this size."""
+    return {models.JSONField: {"widget": forms.Textarea(attrs={"rows": rows, "cols": cols, "dir": "ltr"})}}
+
 
 # --- rights
 

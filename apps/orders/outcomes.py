@@ -313,7 +313,7 @@ def _move_money(
 
 
 def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: Evidence | None) -> list[ledger.Posting]:
-    """What the delivery cost us: once, corrected when the provider tells another figure later, a loss when it is late."""
+    """What the delivery cost us: once, corrected when the provider tells another figure, a loss when it is late."""
     cost = Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
     ids = (attempt.integration_id, order.pk, attempt.pk)
     if not cost.micros or verdict.state is not A.DELIVERED:

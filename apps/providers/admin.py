@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +21,7 @@ from apps.accounts.admin_base import (
     TenantFilter,
     TenantInline,
     is_superuser,
+    json_of,
     tenant_filter,
 )
 from apps.catalog.models import Package, PackagePrice
@@ -75,6 +77,7 @@ class IntegrationAdmin(TenantAdmin):
     """Accounts at providers. What makes an account the same account is frozen by its first purchase."""
 
     form = IntegrationForm
+    formfield_overrides = json_of(8, 60)
     list_display = ["name", "tenant", "kind", "currency", "is_enabled", "paused_until", "pause_reason"]
     list_filter = [TenantFilter, "kind", "is_enabled"]
     search_fields = ["name", "login", "base_url"]
@@ -175,6 +178,10 @@ class MappingInline(TenantInline):
 
     model = PackageMapping
     form = MappingForm
+    formfield_overrides = {
+        **json_of(2, 16),
+        models.CharField: {"widget": forms.TextInput(attrs={"size": 12, "dir": "ltr"})},
+    }
 
 
 class RouteForm(ReadableForm):
@@ -218,6 +225,7 @@ class PackageAdmin(TenantAdmin):
     """What can be bought, for how much, and where it comes from. Save a new package first, then add its routes."""
 
     form = PackageForm
+    formfield_overrides = json_of(2, 30)
     list_display = ["name", "product", "code", "tenant", "is_active"]
     list_filter = [TenantFilter, "is_active"]
     list_select_related = ["product", "tenant"]

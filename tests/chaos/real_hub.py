@@ -1,4 +1,4 @@
-"""The hub as real processes on servers of its own: gunicorn, Celery workers, beat, the simulator; all killed by their id."""
+"""The hub as real processes on servers of its own: gunicorn, Celery workers, beat, simulator; killed by their id."""
 
 from __future__ import annotations
 
@@ -51,7 +51,13 @@ class RealHub:
     def run(self, arguments: list[str], *, ok: tuple[int, ...] = (0,)) -> str:
         """Run Python in the hub's environment to its end and return what it printed."""
         done = subprocess.run(
-            [sys.executable, *arguments], env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, *arguments],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode in ok, done.stdout + done.stderr
         return done.stdout
@@ -67,17 +73,23 @@ class RealHub:
     def start_web(self, port: int) -> None:
         """gunicorn with one process and four threads; returns when it answers."""
         self.url = f"http://127.0.0.1:{port}"
-        self.start("web", "gunicorn", "config.wsgi:application", "-b", f"127.0.0.1:{port}", "-k", "gthread", "--threads", "4")
-        wait_for(lambda: self._is_ready(), "the web server does not answer")
+        self.start(
+            "web", "gunicorn", "config.wsgi:application", "-b", f"127.0.0.1:{port}", "-k", "gthread", "--threads", "4"
+        )
+        wait_for(self._is_ready, "the web server does not answer")
 
     def start_worker(self, name: str) -> None:
         """One Celery worker for all queues, prefork with four processes."""
         queues = "dispatch,check,poll,notify"
-        self.start(name, "celery", "-A", "celery_app", "worker", "-Q", queues, "-c", "4", "-n", f"{name}@%h", "-l", "WARNING")
+        self.start(
+            name, "celery", "-A", "celery_app", "worker", "-Q", queues, "-c", "4", "-n", f"{name}@%h", "-l", "WARNING"
+        )
 
     def start_beat(self) -> None:
         """One beat with the schedule in the database."""
-        self.start("beat", "celery", "-A", "celery_app", "beat", "-l", "WARNING", "--pidfile", "", "--max-interval", "1")
+        self.start(
+            "beat", "celery", "-A", "celery_app", "beat", "-l", "WARNING", "--pidfile", "", "--max-interval", "1"
+        )
 
     def kill(self, name: str) -> None:
         """SIGKILL the process with all its children, and wait until they are gone."""

@@ -71,4 +71,4 @@ class TestAKilledWorker:
 
 
 def _count(hub: RealHub, condition: str) -> int:
-    return int(hub.query(f"SELECT count(*) FROM orders_attempt WHERE {condition}")[0][0])
+    return int(hub.query(f"SELECT count(*) FROM orders_attempt WHERE {condition}")[0][0])  # noqa: S608 - our own words

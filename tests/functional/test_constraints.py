@@ -1,4 +1,4 @@
-"""What the database refuses by itself, on both databases, whoever writes: sums, uniqueness, states, append-only tables."""
+"""What the database refuses by itself, whoever writes: sums, uniqueness, state words, append-only tables."""
 
 from __future__ import annotations
 
@@ -69,7 +69,13 @@ class World:
             order=self.order, attempt=self.attempt, lane=self.shop.integration.pk, kind="check", next_at=START
         )
         self.evidence = Evidence.objects.create(
-            order=self.order, attempt=self.attempt, verb="place", request="", knowledge="none", outcome="unknown", at=START
+            order=self.order,
+            attempt=self.attempt,
+            verb="place",
+            request="",
+            knowledge="none",
+            outcome="unknown",
+            at=START,
         )
         self.code = OrderCode.objects.create(
             order=self.order, attempt=self.attempt, sealed="k1$x", blind_index="i", created_at=START
@@ -150,7 +156,9 @@ REFUSED: dict[str, Refused] = {
     "attempt_unit_once": lambda w: AttemptUnit.objects.create(attempt=w.attempt, unit=w.units[0], holds=False),
     "due_dispatch_once_per_order": lambda w: DueCheck.objects.create(order=w.order, kind="dispatch", next_at=START),
     "due_kind_known": lambda w: change(DueCheck, w.due.pk, kind="poll"),
-    "due_dispatch_has_no_attempt": lambda w: DueCheck.objects.filter(order=w.order, kind="dispatch").update(kind="check"),
+    "due_dispatch_has_no_attempt": lambda w: DueCheck.objects.filter(order=w.order, kind="dispatch").update(
+        kind="check"
+    ),
     "code_once_per_attempt": lambda w: OrderCode.objects.create(
         order=w.order, attempt=w.attempt, sealed="k1$y", blind_index="i", created_at=START
     ),
@@ -166,7 +174,9 @@ REFUSED: dict[str, Refused] = {
     ),
     "mapping_has_a_product_id": lambda w: PackageMapping.objects.update(oyun=""),
     "mapping_cost_not_negative": lambda w: PackageMapping.objects.update(cost_micros=-1),
-    "route_position_once_per_package": lambda w: Route.objects.create(package=w.shop.package, position=1, mode="manual"),
+    "route_position_once_per_package": lambda w: Route.objects.create(
+        package=w.shop.package, position=1, mode="manual"
+    ),
     "route_once_per_package_and_account": lambda w: Route.objects.create(
         package=w.shop.package, position=2, integration=w.shop.integration
     ),
@@ -266,7 +276,7 @@ class TestTheDatabase:
 
 
 def check_named(name: str, text: str) -> None:
-    """The refusal is that of this constraint: PostgreSQL and SQLite's checks name it, SQLite's unique ones the columns."""
+    """The refusal is that of this constraint: all but SQLite's unique ones, which name the columns, tell its name."""
     if connection.vendor == "postgresql" or "UNIQUE" not in text:
         # A reference is unique in the installation as well, and that index is asked first.
         assert name in text or (name == "attempt_reference_once_per_account" and "reference" in text)
@@ -277,7 +287,10 @@ class TestAHeldUnit:
         change(AttemptUnit, world.link.pk, holds=False)
         second = world.new_attempt("223456789012345678")
         AttemptUnit.objects.create(attempt=second, unit=world.units[0])
-        with pytest.raises(IntegrityError, match=r"unit_held_by_one_attempt|attempt_unit\.unit_id"), transaction.atomic():
+        with (
+            pytest.raises(IntegrityError, match=r"unit_held_by_one_attempt|attempt_unit\.unit_id"),
+            transaction.atomic(),
+        ):
             change(AttemptUnit, world.link.pk, holds=True)
 
     def test_is_not_shared_with_an_attempt_of_another_account(self, world: World) -> None:
@@ -307,7 +320,7 @@ class TestAClientReference:
 APPEND_ONLY = ("orders_event", "orders_evidence", "wallet_transfer", "wallet_entry")
 
 
-def sql(statement: str, *params: object) -> int:
+def sql(statement: str, *params: Any) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return int(cursor.rowcount)
@@ -348,7 +361,7 @@ class TestAStoredCode:
     @pytest.mark.parametrize("column", ["blind_index", "is_quarantined", "order_id", "attempt_id", "created_at"])
     def test_never_changes_what_it_is(self, world: World, column: str) -> None:
         other_order = order_from(world.shop)
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "blind_index": "j",
             "is_quarantined": True,
             "order_id": other_order.pk,

@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from apps.common import checkpoints, clock
+from apps.common.crypto import open_sealed
 from apps.common.money import Money
 from apps.common.wire import NotSentReason
 from apps.orders import monitoring, services
@@ -19,13 +21,14 @@ from apps.orders.states import AttemptState
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
 from tests.factories import (
-    IMPATIENT,
     START,
     Stage,
     add_route,
+    at_checkpoint,
     check_invariants,
     due_of,
     iter_units,
+    make_impatient_shop,
     make_integration,
     make_shop,
     make_tenant,
@@ -83,12 +86,11 @@ class TestADispatch:
         order = stage.order(make_shop(stage.url))
         seen: list[tuple[str, str, str]] = []
 
-        def look(name: str) -> None:
-            if name == "dispatch.before_first_byte":
-                attempt = Attempt.objects.get(order=order)
-                seen.append((attempt.state, attempt.reference, order_status(order)))
+        def look() -> None:
+            attempt = Attempt.objects.get(order=order)
+            seen.append((attempt.state, attempt.reference, order_status(order)))
 
-        checkpoints.set_hook(look)
+        at_checkpoint("dispatch.before_first_byte", look)
         services.try_auto_dispatch(order.pk)
         attempt = Attempt.objects.get(order=order)
         assert seen == [("sending", attempt.reference, "processing")]
@@ -99,12 +101,11 @@ class TestADispatch:
         held: list[int] = []
         due: list[list[tuple[str, Any]]] = []
 
-        def look(name: str) -> None:
-            if name == "dispatch.before_first_byte":
-                held.append(AttemptUnit.objects.filter(unit__order=order, holds=True).count())
-                due.append(due_of(order))
+        def look() -> None:
+            held.append(AttemptUnit.objects.filter(unit__order=order, holds=True).count())
+            due.append(due_of(order))
 
-        checkpoints.set_hook(look)
+        at_checkpoint("dispatch.before_first_byte", look)
         services.try_auto_dispatch(order.pk)
         assert held == [1]
         # send window 20 s, time-out 3 s, margin 10 s: before that nobody asks about a request that may still leave.
@@ -132,13 +133,9 @@ class TestADispatch:
         assert services.try_auto_dispatch(4711).said == "no_such_order"
 
     def test_sends_with_no_transaction_open(self, stage: Stage) -> None:
-        from django.db import connection
-
         order = stage.order(make_shop(stage.url))
         states: list[bool] = []
-        checkpoints.set_hook(
-            lambda name: states.append(connection.in_atomic_block) if name == "dispatch.before_first_byte" else None
-        )
+        at_checkpoint("dispatch.before_first_byte", lambda: states.append(connection.in_atomic_block))
         services.try_auto_dispatch(order.pk)
         assert states == [False]
 
@@ -456,7 +453,8 @@ class TestATroubleOnOurSide:
         assert sums_of(order) == {"hold": PRICE}
         stage.run_until_quiet()
         shop.integration.refresh_from_db()
-        assert (shop.integration.paused_until, shop.integration.troubles) == (None, 0)
+        assert shop.integration.troubles == 0
+        assert not shop.integration.is_paused(START)
         assert standing_of(order) == ("completed", "completed", "")
         assert len(stage.purchases()) == 1
         check_invariants(stage)
@@ -564,7 +562,7 @@ NOT_BOUGHT = (
 class TestAnAnswerThatSaysNothing:
     @pytest.mark.parametrize("place", BOUGHT_BUT_LOST)
     def test_after_the_purchase_is_found_and_adopted(self, stage: Stage, place: str) -> None:
-        shop = make_shop(stage.url, **IMPATIENT)
+        shop = make_impatient_shop(stage.url)
         add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
         order = stage.order(shop, place=place)
         sent = services.try_auto_dispatch(order.pk)
@@ -581,7 +579,7 @@ class TestAnAnswerThatSaysNothing:
 
     @pytest.mark.parametrize("place", NOT_BOUGHT)
     def test_without_a_purchase_is_asked_for_and_becomes_a_persons_question(self, stage: Stage, place: str) -> None:
-        shop = make_shop(stage.url, **IMPATIENT)
+        shop = make_impatient_shop(stage.url)
         add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
         order = stage.order(shop, place=place)
         services.try_auto_dispatch(order.pk)
@@ -598,8 +596,6 @@ class TestAnAnswerThatSaysNothing:
         check_invariants(stage)
 
     def test_keeps_the_raw_bytes_as_evidence(self, stage: Stage) -> None:
-        from apps.common.crypto import open_sealed
-
         order = stage.order(make_shop(stage.url), place="accept_then_500")
         services.try_auto_dispatch(order.pk)
         evidence = Evidence.objects.get(order=order)
@@ -628,9 +624,7 @@ class TestAnAnswerThatSaysNothing:
 
 class TestARequestThatCannotBeWritten:
     @pytest.mark.parametrize("error", [ValueError, KeyError])
-    def test_is_provably_not_sent(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-    ) -> None:
+    def test_is_provably_not_sent(self, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
         def fail(*args: object) -> None:
             raise error("no such field")
 
@@ -647,7 +641,7 @@ class TestTheSendGuard:
     def attempt(self, stage: Stage, action: Any) -> tuple[Order, Attempt]:
         """An order whose sender is held up by `action` directly before its first byte."""
         order = stage.order(make_shop(stage.url))
-        checkpoints.set_hook(lambda name: action(order) if name == "dispatch.before_first_byte" else None)
+        at_checkpoint("dispatch.before_first_byte", lambda: action(order))
         services.try_auto_dispatch(order.pk)
         checkpoints.set_hook(None)
         return order, Attempt.objects.get(order=order)
@@ -706,9 +700,7 @@ class TestAnOperatorsCheckBesideTheSend:
     def test_does_not_end_in_a_rejected_order(self, stage: Stage) -> None:
         """Nothing left this machine, the panel is well, and nobody decided anything: the order must go again."""
         order = stage.order(make_shop(stage.url))
-        checkpoints.set_hook(
-            lambda name: monitoring.check_order(order.pk, is_forced=True) if name == "dispatch.before_first_byte" else None
-        )
+        at_checkpoint("dispatch.before_first_byte", lambda: monitoring.check_order(order.pk, is_forced=True))
         services.try_auto_dispatch(order.pk)
         checkpoints.set_hook(None)
         stage.run_until_quiet()

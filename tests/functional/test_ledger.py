@@ -157,7 +157,7 @@ class TestAnySequenceOfPostings:
     def test_keeps_every_sum_and_every_limit(
         self, tenant: Tenant, sequence: list[tuple[int, int, int, str, int]], batch: int
     ) -> None:
-        """Two wallets and the house purses, with repeated keys, empty wallets and amounts of zero among the postings."""
+        """Two wallets and the house purses; among the postings are repeated keys, empty wallets and amounts of zero."""
         run = next(_keys)
         buyers = [make_customer(tenant, "0"), make_customer(tenant, "0", credit="0.0001")]
         purses: list[Purse] = [*(ledger.customer_purse(buyer.pk) for buyer in buyers), *HOUSE]

@@ -8,15 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.common import checkpoints, clock
-from apps.common.money import Money
+from apps.common.guards import OpenTransaction
+from apps.common.money import Money, to_micros
 from apps.common.multiplex import JobResult
 from apps.journal import heartbeats
 from apps.journal.models import Heartbeat, OutboxEvent
 from apps.orders import due, monitoring, outcomes, services
 from apps.orders.due import Claim
+from apps.orders.evidence import store_codes
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent
 from apps.orders.monitoring import Question, as_news
 from apps.orders.news import News
@@ -25,13 +27,14 @@ from apps.orders.verdicts import Plan
 from apps.providers.contract import Code, Outcome, Result
 from apps.wallet import ledger
 from tests.factories import (
-    IMPATIENT,
     START,
     Shop,
     Stage,
     add_route,
+    at_checkpoint,
     check_invariants,
     due_of,
+    make_impatient_shop,
     make_integration,
     make_shop,
     pins_of,
@@ -165,6 +168,7 @@ class TestAClaim:
         assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1)
         assert (row_of(order).next_at, row_of(order).fence) == (now + LEASE, fence + 1)
 
+    @pytest.mark.both_databases
     def test_is_won_by_one_of_two_who_read_the_same_row(self, stage: Stage) -> None:
         sent(stage)
         now = stage.move(60)
@@ -277,13 +281,17 @@ class TestTheFence:
         assert len(stage.purchases()) == 1
         check_invariants(stage)
 
-    def test_of_a_late_placing_answer_keeps_its_real_cost(self, stage: Stage) -> None:
+    @pytest.mark.parametrize(("told", "correction"), [("33.25", 1_750_000), ("29.00", 2_500_000)])
+    def test_of_a_late_placing_answer_keeps_its_real_cost(self, stage: Stage, told: str, correction: int) -> None:
         """Found by asking, which tells no price; then the placing answer arrives and tells another than expected."""
-        order = stage.order(make_shop(stage.url), cost="33.25")
+        order = stage.order(make_shop(stage.url), cost=told)
         ask_before_the_answer_is_settled(stage, order)
         services.try_auto_dispatch(order.pk)
         checkpoints.set_hook(None)
-        assert Attempt.objects.get(order=order).cost_micros == 33_250_000
+        attempt = Attempt.objects.get(order=order)
+        assert (attempt.state, attempt.cost_micros) == ("delivered", to_micros(told))
+        assert ledger.booked_cost(attempt.pk) == to_micros(told)
+        assert sums_of(order) == {"hold": PRICE, "capture": PRICE, "cost": COST, "cost_correction": correction}
         assert pins_of(order) == [stage.purchases()[0]["pin"]]
         check_invariants(stage)
 
@@ -291,12 +299,11 @@ class TestTheFence:
 def ask_before_the_answer_is_settled(stage: Stage, order: Order) -> None:
     """Hold the sender up between the panel's answer and the database until the resolver has asked."""
 
-    def resolve(name: str) -> None:
-        if name == "dispatch.after_send":
-            stage.move(33)
-            monitoring.check_order(order.pk)
+    def resolve() -> None:
+        stage.move(33)
+        monitoring.check_order(order.pk)
 
-    checkpoints.set_hook(resolve)
+    at_checkpoint("dispatch.after_send", resolve)
 
 
 class TestASweep:
@@ -321,9 +328,7 @@ class TestASweep:
     def test_leaves_a_second_copy_nothing_to_do(self, stage: Stage) -> None:
         order = stage.order(make_shop(stage.url))
         reports = []
-        checkpoints.set_hook(
-            lambda name: reports.append(monitoring.sweep()) if name == "dispatch.before_first_byte" else None
-        )
+        at_checkpoint("dispatch.before_first_byte", lambda: reports.append(monitoring.sweep()))
         monitoring.sweep()
         assert [(report.ran, report.asked, report.dispatched) for report in reports] == [(False, 0, 0)]
         assert len(stage.truth("asked")) == 1
@@ -346,9 +351,7 @@ class TestASweep:
     def test_stops_when_somebody_else_has_its_token(self, stage: Stage) -> None:
         shop = make_shop(stage.url)
         first = stage.order(shop)
-        checkpoints.set_hook(
-            lambda name: Heartbeat.objects.update(holder="thief") if name == "dispatch.before_first_byte" else None
-        )
+        at_checkpoint("dispatch.before_first_byte", lambda: Heartbeat.objects.update(holder="thief"))
         add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
         stage.simulator.set_fate(recipient=first.user_identifier, place="refuse", refuse_class="product", times=1)
         assert monitoring.sweep().dispatched == 1
@@ -380,7 +383,7 @@ class TestAnAnswer:
         attempt = Attempt.objects.select_related("integration").get()
         question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence), attempt, "status")
         foreign = Result(Outcome.COMPLETED, "999999999999999999", codes=(Code("FOREIGN"),))
-        news = as_news(question, JobResult(0, foreign, [], None), clock.now())
+        news = as_news(question, JobResult(0, foreign, None, ()), clock.now())
         assert news.result == Result(Outcome.UNKNOWN, attempt.reference, reason_code="no_answer_for_this_reference")
         outcomes.apply([news])
         assert pins_of(order) == []
@@ -390,11 +393,11 @@ class TestAnAnswer:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
         question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status")
-        assert as_news(question, JobResult(0, None, [], None), clock.now()).result.outcome is Outcome.UNKNOWN
+        assert as_news(question, JobResult(0, None, None, ()), clock.now()).result.outcome is Outcome.UNKNOWN
 
     @pytest.mark.parametrize("fault", ["500", "html", "empty", "hang", "reset", "cut", "flood", "auth_empty"])
     def test_that_is_none_changes_no_state(self, stage: Stage, fault: str) -> None:
-        order = sent(stage, make_shop(stage.url, **IMPATIENT), status_faults=[fault])
+        order = sent(stage, make_impatient_shop(stage.url), status_faults=[fault])
         ask(stage, order)
         assert Attempt.objects.get().state == "accepted"
         assert standing_of(order) == ("processing", "sent", "")
@@ -418,7 +421,11 @@ class TestAnAnswer:
         assert (Attempt.objects.get().state, row_of(order).errors) == ("accepted", 1)
         told = OrderEvent.objects.filter(order=order).order_by("id").last()
         assert told is not None
-        assert (told.kind, told.data["outcome"], told.data["provider_words"]) == ("no_information", "unknown", "Sorgulanıyor")
+        assert (told.kind, told.data["outcome"], told.data["provider_words"]) == (
+            "no_information",
+            "unknown",
+            "Sorgulanıyor",
+        )
         stage.run_until_quiet()
         assert standing_of(order) == ("completed", "completed", "")
 
@@ -495,7 +502,7 @@ class TestAPoisonousAnswer:
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, bad: Order) -> None:
-    real = outcomes.store_codes
+    real = store_codes
 
     def store(attempt: Attempt, *args: Any, **kwargs: Any) -> list[OrderCode]:
         if attempt.order_id == bad.pk:
@@ -771,10 +778,6 @@ class TestTheQueueOfRecord:
         check_invariants(stage)
 
     def test_lets_nobody_ask_inside_a_transaction(self, stage: Stage) -> None:
-        from django.db import transaction
-
-        from apps.common.guards import OpenTransaction
-
         order = sent(stage)
         with transaction.atomic(), pytest.raises(OpenTransaction):
             monitoring.check_order(order.pk, is_forced=True)

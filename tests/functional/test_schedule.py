@@ -100,13 +100,15 @@ class TestTheCommand:
         assert run("setup_periodic_task").splitlines() == [
             "check-pending-orders-batch: created.",
             "heartbeat: created.",
-            "name                        runs              queue  enabled  last sent by beat",
+            "name                        runs              queue  enabled  last run (written every 3 minutes)",
             "check-pending-orders-batch  every 5 seconds   poll   yes      never",
             "heartbeat                   every 15 seconds  poll   yes      never",
         ]
 
     def test_shows_without_installing(self) -> None:
-        assert run("setup_periodic_task", "--show") == "name  runs  queue  enabled  last sent by beat\n"
+        assert (
+            run("setup_periodic_task", "--show") == "name  runs  queue  enabled  last run (written every 3 minutes)\n"
+        )
         assert rows() == []
 
     def test_shows_the_last_run_and_the_switch(self) -> None:

@@ -53,7 +53,9 @@ def parse(design: str) -> dict[str, set[str]]:
     return {old.strip(): set(new.split()) for old, _, new in lines}
 
 
-def as_words(edges: dict[OrderStatus, frozenset[OrderStatus]] | dict[AttemptState, frozenset[AttemptState]]) -> dict[str, set[str]]:
+def as_words(
+    edges: dict[OrderStatus, frozenset[OrderStatus]] | dict[AttemptState, frozenset[AttemptState]],
+) -> dict[str, set[str]]:
     return {str(old): {str(new) for new in news} for old, news in edges.items()}
 
 
@@ -100,8 +102,8 @@ class TestAttemptEdges:
 
 class TestTheSets:
     def test_of_holding_and_freeing_are_all_states_apart(self) -> None:
-        assert HOLDING | FREEING == frozenset(AttemptState)
-        assert HOLDING & FREEING == frozenset()
+        assert frozenset(AttemptState) == HOLDING | FREEING
+        assert frozenset() == HOLDING & FREEING
 
     def test_of_open_attempts_hold(self) -> None:
         assert OPEN_ATTEMPTS < HOLDING

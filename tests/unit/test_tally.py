@@ -34,7 +34,10 @@ def unit_facts(draw: st.DrawFn, number: int) -> UnitFacts:
 
 
 outlooks = st.builds(
-    Outlook, is_exhausted=st.booleans(), retry_at=st.just(AT), reason=st.sampled_from(["waiting:next_route", "waiting:no_route"])
+    Outlook,
+    is_exhausted=st.booleans(),
+    retry_at=st.just(AT),
+    reason=st.sampled_from(["waiting:next_route", "waiting:no_route"]),
 )
 reviews = st.sampled_from(["", "waiting:in_doubt", "waiting:deadline", "waiting:pin", "conflict:partial"])
 
@@ -51,7 +54,9 @@ def fold(
     return tally(units, needs_code=needs_code, now_status=status, now_reason=reason, review=review, outlook=outlook)
 
 
-def unit(holder: AttemptState | None, *, status: UnitStatus = U.HELD, has_code: bool = False, number: int = 1) -> UnitFacts:
+def unit(
+    holder: AttemptState | None, *, status: UnitStatus = U.HELD, has_code: bool = False, number: int = 1
+) -> UnitFacts:
     return UnitFacts(number, status, holder, has_code)
 
 
@@ -130,7 +135,9 @@ class TestAFold:
         self, units: list[UnitFacts], needs_code: bool, outlook: Outlook
     ) -> None:
         folded = fold(units, needs_code=needs_code, outlook=outlook)
-        stays_free = any(unit.status is U.HELD and unit.holder is None and unit.id not in folded.release for unit in units)
+        stays_free = any(
+            unit.status is U.HELD and unit.holder is None and unit.id not in folded.release for unit in units
+        )
         assert (folded.dispatch_at is not None) == stays_free
 
     @given(unit_lists(), st.booleans(), outlooks)

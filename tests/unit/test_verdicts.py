@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from apps.orders.states import ATTEMPT_EDGES, FREEING, HOLDING, AttemptState, Du
 from apps.orders.verdicts import PIN_ALARM, Plan, Standing, Verdict, decide
 from apps.providers.contract import Capabilities, Code, Outcome, PollPlan, Result
 
-A, O = AttemptState, Outcome
+A = AttemptState
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 CREATED = NOW - timedelta(minutes=5)
@@ -52,17 +53,26 @@ NEVER_LIVING = {A.PREPARED, A.NOT_SENT}
 """`prepared` begins and ends inside one transaction; `not_sent` has no due row, so nobody asks about it."""
 
 
-def news(outcome: Outcome, verb: Verb = "status", *, at: datetime = NOW, codes: tuple[Code, ...] = (), send_no: int = 1, retry_after_s: float | None = None, duplicate: bool = False) -> News:
+def news(
+    outcome: Outcome,
+    verb: Verb = "status",
+    *,
+    at: datetime = NOW,
+    codes: tuple[Code, ...] = (),
+    send_no: int = 1,
+    retry_after_s: float | None = None,
+    duplicate: bool = False,
+) -> News:
     result = Result(outcome, "ref", codes=codes, retry_after_s=retry_after_s, duplicate=duplicate)
     return News(1, 1, verb, result, None, at, 0, send_no)
 
 
-def answered(standing: Standing, outcome: Outcome, verb: Verb = "status", *, draw: float = 0.5, **more: object) -> Verdict:
-    return decide(standing, news(outcome, verb, **more), draw)  # type: ignore[arg-type]
+def answered(standing: Standing, outcome: Outcome, verb: Verb = "status", *, draw: float = 0.5, **more: Any) -> Verdict:
+    return decide(standing, news(outcome, verb, **more), draw)
 
 
 def every_case() -> Iterator[tuple[Standing, News]]:
-    """Every state x outcome x verb x needs_code x has_code x code in the answer x earlier failure x age x send number."""
+    """Every state x outcome x verb x needs_code x has_code x code in the answer x earlier failure x age x send."""
     axes = itertools.product(
         AttemptState,
         Outcome,
@@ -132,7 +142,9 @@ class TestEveryDecision:
         wrong = [
             (standing.state, item.verb)
             for standing, item, verdict in all_decided()
-            if item.result.outcome is O.UNKNOWN and verdict.state in FREEING and verdict.state is not standing.state
+            if item.result.outcome is Outcome.UNKNOWN
+            and verdict.state in FREEING
+            and verdict.state is not standing.state
         ]
         assert wrong == []
 
@@ -146,13 +158,15 @@ class TestEveryDecision:
         by_place = {(True, state, word, "refused") for state in ("sending", "in_doubt") for word in refusals}
         proven = {(True, "sending", "not_sent", "not_sent"), (True, "in_doubt", "not_sent", "absent")}
         failures = ("rejected", "out_of_stock", "insufficient_balance")
-        by_question = {(False, state, word, "failed") for state in ("sending", "in_doubt", "accepted") for word in failures}
+        by_question = {
+            (False, state, word, "failed") for state in ("sending", "in_doubt", "accepted") for word in failures
+        }
         assert freed == by_place | proven | by_question
 
     def test_is_not_made_by_a_clock(self) -> None:
         """Whatever the time: an answer without information leaves the state, but for the sender that fell silent."""
         for standing, item, verdict in decided():
-            if item.result.outcome in (O.UNKNOWN, O.NOT_FOUND) and item.verb != "place":
+            if item.result.outcome in (Outcome.UNKNOWN, Outcome.NOT_FOUND) and item.verb != "place":
                 expected = A.IN_DOUBT if standing.state is A.SENDING else standing.state
                 assert verdict.state is expected or item.result.codes
 
@@ -166,7 +180,7 @@ class TestEveryDecision:
 
     def test_never_frees_what_came_with_a_code(self) -> None:
         for standing, item, verdict in decided():
-            if item.result.codes and item.result.outcome is not O.NOT_SENT and standing.state in HOLDING:
+            if item.result.codes and item.result.outcome is not Outcome.NOT_SENT and standing.state in HOLDING:
                 assert verdict.state in HOLDING
 
     def test_never_takes_back_a_delivery(self) -> None:
@@ -200,12 +214,17 @@ class TestEveryDecision:
 
     def test_keeps_every_code_it_was_given(self) -> None:
         for standing, item, verdict in decided():
-            if item.result.codes and item.verb != "place" and item.result.outcome not in (
-                O.UNKNOWN,
-                O.AUTH_ERROR,
-                O.RATE_LIMITED,
-                O.NOT_SENT,
-                O.NOT_FOUND,
+            if (
+                item.result.codes
+                and item.verb != "place"
+                and item.result.outcome
+                not in (
+                    Outcome.UNKNOWN,
+                    Outcome.AUTH_ERROR,
+                    Outcome.RATE_LIMITED,
+                    Outcome.NOT_SENT,
+                    Outcome.NOT_FOUND,
+                )
             ):
                 assert verdict.codes == PIN, (standing.state, item.result.outcome)
 
@@ -218,88 +237,97 @@ class TestEveryDecision:
 
 
 class TestAPlaceAnswer:
-    def sending(self, outcome: Outcome, **more: object) -> Verdict:
+    def sending(self, outcome: Outcome, **more: Any) -> Verdict:
         return answered(replace(PLAIN, state=A.SENDING), outcome, "place", **more)
 
     def test_that_accepts_is_checked_after_exactly_a_minute_whatever_the_dice_say(self) -> None:
         for draw in (0.0, 0.5, 0.999):
-            verdict = self.sending(O.ACCEPTED, draw=draw)
+            verdict = self.sending(Outcome.ACCEPTED, draw=draw)
             assert (verdict.state, verdict.said) == (A.ACCEPTED, "accepted")
             assert verdict.plan == Plan(DueKind.CHECK, NOW + timedelta(seconds=60), 0, 0)
 
-    @pytest.mark.parametrize("outcome", [O.REJECTED, O.OUT_OF_STOCK, O.INSUFFICIENT_BALANCE, O.AUTH_ERROR, O.RATE_LIMITED])
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            Outcome.REJECTED,
+            Outcome.OUT_OF_STOCK,
+            Outcome.INSUFFICIENT_BALANCE,
+            Outcome.AUTH_ERROR,
+            Outcome.RATE_LIMITED,
+        ],
+    )
     def test_that_refuses_for_certain_frees_the_unit(self, outcome: Outcome) -> None:
         verdict = self.sending(outcome)
         assert (verdict.state, verdict.said, verdict.plan) == (A.REFUSED, "refused", None)
 
     def test_that_says_nothing_is_in_doubt_until_it_is_asked(self) -> None:
         fresh = replace(PLAIN, state=A.SENDING, created_at=NOW)
-        verdict = answered(fresh, O.UNKNOWN, "place")
+        verdict = answered(fresh, Outcome.UNKNOWN, "place")
         assert (verdict.state, verdict.said, verdict.review) == (A.IN_DOUBT, "in_doubt", "")
         assert verdict.plan == Plan(DueKind.RESOLVE, NOW + timedelta(seconds=10), 0, 0)
 
     def test_that_proves_nothing_left_is_not_sent(self) -> None:
-        verdict = self.sending(O.NOT_SENT)
+        verdict = self.sending(Outcome.NOT_SENT)
         assert (verdict.state, verdict.said, verdict.plan) == (A.NOT_SENT, "not_sent", None)
 
     def test_that_delivers_at_once_is_delivered_with_its_code(self) -> None:
-        verdict = self.sending(O.COMPLETED, codes=PIN)
+        verdict = self.sending(Outcome.COMPLETED, codes=PIN)
         assert (verdict.state, verdict.said, verdict.codes, verdict.plan) == (A.DELIVERED, "delivered", PIN, None)
 
     def test_that_refuses_with_a_code_in_it_is_a_conflict(self) -> None:
-        verdict = self.sending(O.REJECTED, codes=PIN)
+        verdict = self.sending(Outcome.REJECTED, codes=PIN)
         assert (verdict.state, verdict.said, verdict.review) == (A.IN_DOUBT, "conflict", "conflict:rejected")
         assert verdict.codes == PIN
 
-    @pytest.mark.parametrize("outcome", [O.PARTIAL, O.REVERSED])
+    @pytest.mark.parametrize("outcome", [Outcome.PARTIAL, Outcome.REVERSED])
     def test_that_needs_a_person_is_a_conflict(self, outcome: Outcome) -> None:
         verdict = self.sending(outcome)
         assert (verdict.state, verdict.review) == (A.IN_DOUBT, f"conflict:{outcome}")
 
     def test_that_comes_after_the_order_was_found_changes_nothing(self) -> None:
-        for outcome in (O.REJECTED, O.UNKNOWN, O.NOT_SENT, O.INSUFFICIENT_BALANCE):
+        for outcome in (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.NOT_SENT, Outcome.INSUFFICIENT_BALANCE):
             verdict = answered(PLAIN, outcome, "place")
             assert (verdict.state, verdict.said) == (A.ACCEPTED, "unchanged")
 
     def test_of_an_older_send_cannot_refuse_the_newer_one(self) -> None:
         newer = replace(PLAIN, state=A.SENDING, send_no=2)
-        for outcome in (O.REJECTED, O.NOT_SENT, O.AUTH_ERROR, O.UNKNOWN):
+        for outcome in (Outcome.REJECTED, Outcome.NOT_SENT, Outcome.AUTH_ERROR, Outcome.UNKNOWN):
             verdict = answered(newer, outcome, "place", send_no=1)
             assert (verdict.state, verdict.said) == (A.SENDING, "unchanged")
 
     def test_of_an_older_send_that_accepted_is_believed(self) -> None:
         newer = replace(PLAIN, state=A.SENDING, send_no=2)
-        assert answered(newer, O.ACCEPTED, "place", send_no=1).state is A.ACCEPTED
+        assert answered(newer, Outcome.ACCEPTED, "place", send_no=1).state is A.ACCEPTED
 
 
 class TestAQuestionAboutAnAttemptInDoubt:
     STANDING = replace(PLAIN, state=A.IN_DOUBT, doubt_since=NOW)
 
     def test_that_finds_it_adopts_its_state(self) -> None:
-        assert answered(self.STANDING, O.ACCEPTED, "find").state is A.ACCEPTED
-        assert answered(self.STANDING, O.COMPLETED, "find", codes=PIN).state is A.DELIVERED
+        assert answered(self.STANDING, Outcome.ACCEPTED, "find").state is A.ACCEPTED
+        assert answered(self.STANDING, Outcome.COMPLETED, "find", codes=PIN).state is A.DELIVERED
 
     def test_that_does_not_find_it_proves_nothing(self) -> None:
-        verdict = answered(self.STANDING, O.NOT_FOUND, "find")
+        verdict = answered(self.STANDING, Outcome.NOT_FOUND, "find")
         assert (verdict.state, verdict.said, verdict.review) == (A.IN_DOUBT, "not_found", "")
 
     def test_that_does_not_find_it_for_a_quarter_of_an_hour_calls_a_person(self) -> None:
         old = replace(self.STANDING, doubt_since=NOW - timedelta(seconds=900))
-        assert answered(old, O.NOT_FOUND, "find").review == "waiting:in_doubt"
+        assert answered(old, Outcome.NOT_FOUND, "find").review == "waiting:in_doubt"
         young = replace(self.STANDING, doubt_since=NOW - timedelta(seconds=899))
-        assert answered(young, O.NOT_FOUND, "find").review == ""
+        assert answered(young, Outcome.NOT_FOUND, "find").review == ""
 
     def test_that_fails_for_a_quarter_of_an_hour_calls_a_person_too(self) -> None:
         old = replace(self.STANDING, doubt_since=NOW - timedelta(seconds=900))
-        assert answered(old, O.UNKNOWN, "find").review == "waiting:in_doubt"
+        assert answered(old, Outcome.UNKNOWN, "find").review == "waiting:in_doubt"
 
     def test_that_finds_it_failed_once_frees_nothing(self) -> None:
-        verdict = answered(self.STANDING, O.REJECTED, "find")
+        verdict = answered(self.STANDING, Outcome.REJECTED, "find")
         assert (verdict.state, verdict.said, verdict.failed_seen_at) == (A.ACCEPTED, "failed_once", NOW)
 
 
 class TestAQuestionThatFailed:
-    @pytest.mark.parametrize("outcome", [O.UNKNOWN, O.AUTH_ERROR, O.RATE_LIMITED, O.NOT_SENT])
+    @pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.AUTH_ERROR, Outcome.RATE_LIMITED, Outcome.NOT_SENT])
     def test_has_a_back_off_of_its_own_and_advances_nothing(self, outcome: Outcome) -> None:
         verdict = answered(replace(PLAIN, tries=3, errors=2), outcome)
         # 5 s x 2^2, three quarters of it with the dice in the middle
@@ -308,138 +336,138 @@ class TestAQuestionThatFailed:
 
     def test_keeps_the_first_failed_reading(self) -> None:
         seen = NOW - timedelta(seconds=30)
-        assert answered(replace(PLAIN, failed_seen_at=seen), O.UNKNOWN).failed_seen_at == seen
+        assert answered(replace(PLAIN, failed_seen_at=seen), Outcome.UNKNOWN).failed_seen_at == seen
 
     def test_waits_as_long_as_the_provider_asks(self) -> None:
-        verdict = answered(PLAIN, O.RATE_LIMITED, retry_after_s=45)
+        verdict = answered(PLAIN, Outcome.RATE_LIMITED, retry_after_s=45)
         assert verdict.plan is not None
         assert verdict.plan.at == NOW + timedelta(seconds=45)
 
     def test_never_asks_sooner_than_the_least_gap_because_of_a_hint(self) -> None:
-        verdict = answered(PLAIN, O.RATE_LIMITED, retry_after_s=0.5)
+        verdict = answered(PLAIN, Outcome.RATE_LIMITED, retry_after_s=0.5)
         assert verdict.plan is not None
         assert verdict.plan.at == NOW + timedelta(seconds=10)
 
     def test_never_waits_longer_than_the_cap_because_of_a_hint(self) -> None:
-        verdict = answered(PLAIN, O.RATE_LIMITED, retry_after_s=86_400)
+        verdict = answered(PLAIN, Outcome.RATE_LIMITED, retry_after_s=86_400)
         assert verdict.plan is not None
         assert verdict.plan.at == NOW + timedelta(seconds=600)
 
     def test_of_a_sender_that_fell_silent_puts_it_in_doubt(self) -> None:
-        assert answered(replace(PLAIN, state=A.SENDING), O.UNKNOWN, "find").state is A.IN_DOUBT
+        assert answered(replace(PLAIN, state=A.SENDING), Outcome.UNKNOWN, "find").state is A.IN_DOUBT
 
     def test_not_found_after_acceptance_is_no_information_either(self) -> None:
-        verdict = answered(PLAIN, O.NOT_FOUND)
+        verdict = answered(PLAIN, Outcome.NOT_FOUND)
         assert (verdict.state, verdict.said, verdict.review) == (A.ACCEPTED, "no_information", "")
 
 
 class TestAFailureAfterAcceptance:
     def test_is_asked_again_when_the_minute_is_over(self) -> None:
-        verdict = answered(PLAIN, O.REJECTED)
+        verdict = answered(PLAIN, Outcome.REJECTED)
         assert (verdict.state, verdict.said, verdict.failed_seen_at) == (A.ACCEPTED, "failed_once", NOW)
         assert verdict.plan == Plan(DueKind.CHECK, NOW + timedelta(seconds=60), 0, 0)
 
     def test_read_again_too_soon_waits_for_the_rest_of_the_minute(self) -> None:
         seen = NOW - timedelta(seconds=40)
-        verdict = answered(replace(PLAIN, failed_seen_at=seen), O.REJECTED)
+        verdict = answered(replace(PLAIN, failed_seen_at=seen), Outcome.REJECTED)
         assert (verdict.said, verdict.failed_seen_at) == ("failed_once", seen)
         assert verdict.plan is not None
         assert verdict.plan.at == NOW + timedelta(seconds=20)
 
     def test_read_twice_is_final_and_watched(self) -> None:
-        verdict = answered(replace(PLAIN, failed_seen_at=NOW - timedelta(seconds=60)), O.REJECTED)
+        verdict = answered(replace(PLAIN, failed_seen_at=NOW - timedelta(seconds=60)), Outcome.REJECTED)
         assert (verdict.state, verdict.said) == (A.FAILED, "failed")
         assert verdict.plan is not None
         assert (verdict.plan.kind, verdict.plan.at) == (DueKind.WATCH, NOW + timedelta(seconds=600))
 
     def test_contradicted_in_between_counts_from_the_beginning(self) -> None:
         standing = replace(PLAIN, failed_seen_at=NOW - timedelta(seconds=30))
-        assert answered(standing, O.ACCEPTED).failed_seen_at is None
+        assert answered(standing, Outcome.ACCEPTED).failed_seen_at is None
 
     def test_with_a_code_in_it_is_a_conflict(self) -> None:
-        verdict = answered(replace(PLAIN, failed_seen_at=NOW - timedelta(hours=1)), O.REJECTED, codes=PIN)
+        verdict = answered(replace(PLAIN, failed_seen_at=NOW - timedelta(hours=1)), Outcome.REJECTED, codes=PIN)
         assert (verdict.state, verdict.review, verdict.codes) == (A.ACCEPTED, "conflict:rejected", PIN)
 
     def test_is_watched_until_its_window_is_over(self) -> None:
         closed = replace(PLAIN, state=A.FAILED, closed_at=NOW - timedelta(seconds=43_200 - 600))
-        assert answered(closed, O.REJECTED).plan is not None
+        assert answered(closed, Outcome.REJECTED).plan is not None
         over = replace(closed, closed_at=NOW - timedelta(seconds=43_200 - 599))
-        assert answered(over, O.REJECTED).plan is None
+        assert answered(over, Outcome.REJECTED).plan is None
 
 
 class TestADeliveryWithoutItsPin:
     def test_is_asked_for_the_pin(self) -> None:
-        verdict = answered(replace(PLAIN, tries=4), O.COMPLETED)
+        verdict = answered(replace(PLAIN, tries=4), Outcome.COMPLETED)
         assert (verdict.state, verdict.said, verdict.codes) == (A.DELIVERED, "delivered_without_code", ())
         assert verdict.plan == Plan(DueKind.CODE, NOW + timedelta(seconds=30), 1, 0)
 
     def test_of_a_product_without_pins_is_a_delivery(self) -> None:
-        verdict = answered(replace(PLAIN, needs_code=False), O.COMPLETED)
+        verdict = answered(replace(PLAIN, needs_code=False), Outcome.COMPLETED)
         assert (verdict.said, verdict.plan) == ("delivered", None)
 
     def test_is_overdue_after_a_quarter_of_an_hour(self) -> None:
         standing = replace(PLAIN, state=A.DELIVERED, delivered_at=NOW - PIN_ALARM)
-        assert answered(standing, O.COMPLETED).pin_overdue
+        assert answered(standing, Outcome.COMPLETED).pin_overdue
         younger = replace(standing, delivered_at=NOW - PIN_ALARM + timedelta(microseconds=1))
-        assert not answered(younger, O.COMPLETED).pin_overdue
+        assert not answered(younger, Outcome.COMPLETED).pin_overdue
 
     def test_is_whole_when_the_pin_comes(self) -> None:
-        verdict = answered(replace(PLAIN, state=A.DELIVERED, delivered_at=CREATED), O.COMPLETED, codes=PIN)
+        verdict = answered(replace(PLAIN, state=A.DELIVERED, delivered_at=CREATED), Outcome.COMPLETED, codes=PIN)
         assert (verdict.state, verdict.said, verdict.codes, verdict.plan) == (A.DELIVERED, "code_arrived", PIN, None)
 
     def test_that_is_called_failed_afterwards_is_a_conflict(self) -> None:
-        verdict = answered(replace(PLAIN, state=A.DELIVERED, delivered_at=CREATED), O.REJECTED)
+        verdict = answered(replace(PLAIN, state=A.DELIVERED, delivered_at=CREATED), Outcome.REJECTED)
         assert (verdict.state, verdict.review) == (A.DELIVERED, "conflict:failed_after_delivery")
 
 
 class TestADelivery:
     STANDING = replace(PLAIN, state=A.DELIVERED, has_code=True, delivered_at=CREATED)
 
-    @pytest.mark.parametrize("outcome", [O.ACCEPTED, O.REJECTED, O.NOT_FOUND, O.OUT_OF_STOCK])
+    @pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REJECTED, Outcome.NOT_FOUND, Outcome.OUT_OF_STOCK])
     def test_absorbs_a_regression(self, outcome: Outcome) -> None:
         verdict = answered(self.STANDING, outcome)
         assert (verdict.state, verdict.is_reversed, verdict.review) == (A.DELIVERED, False, "")
 
     def test_is_reversed_only_by_that_word(self) -> None:
-        assert {outcome for outcome in Outcome if answered(self.STANDING, outcome).is_reversed} == {O.REVERSED}
+        assert {outcome for outcome in Outcome if answered(self.STANDING, outcome).is_reversed} == {Outcome.REVERSED}
 
     def test_keeps_a_second_code(self) -> None:
-        verdict = answered(self.STANDING, O.COMPLETED, codes=PIN)
+        verdict = answered(self.STANDING, Outcome.COMPLETED, codes=PIN)
         assert (verdict.said, verdict.codes) == ("code_arrived", PIN)
 
 
 class TestALateDelivery:
     @pytest.mark.parametrize("state", sorted(FREEING - NEVER_LIVING))
     def test_is_surplus(self, state: AttemptState) -> None:
-        verdict = answered(replace(PLAIN, state=state, closed_at=CREATED), O.COMPLETED, codes=PIN)
+        verdict = answered(replace(PLAIN, state=state, closed_at=CREATED), Outcome.COMPLETED, codes=PIN)
         assert (verdict.state, verdict.is_late, verdict.codes, verdict.plan) == (A.DELIVERED, True, PIN, None)
 
     @pytest.mark.parametrize("state", sorted(FREEING - NEVER_LIVING))
     def test_is_not_seen_in_anything_else(self, state: AttemptState) -> None:
         closed = replace(PLAIN, state=state, closed_at=CREATED)
-        others = set(Outcome) - {O.COMPLETED, O.PARTIAL}
+        others = set(Outcome) - {Outcome.COMPLETED, Outcome.PARTIAL}
         assert {answered(closed, outcome).state for outcome in others} == {state}
 
 
 class TestTheDeadline:
     def test_makes_an_open_attempt_a_persons_question(self) -> None:
-        assert answered(PLAIN, O.ACCEPTED, at=DEADLINE).review == "waiting:deadline"
-        assert answered(PLAIN, O.ACCEPTED, at=DEADLINE - timedelta(microseconds=1)).review == ""
+        assert answered(PLAIN, Outcome.ACCEPTED, at=DEADLINE).review == "waiting:deadline"
+        assert answered(PLAIN, Outcome.ACCEPTED, at=DEADLINE - timedelta(microseconds=1)).review == ""
 
     def test_makes_a_missing_pin_a_persons_question(self) -> None:
         standing = replace(PLAIN, state=A.DELIVERED, delivered_at=CREATED)
-        assert answered(standing, O.COMPLETED, at=DEADLINE).review == "waiting:pin"
+        assert answered(standing, Outcome.COMPLETED, at=DEADLINE).review == "waiting:pin"
 
     def test_leaves_what_is_settled_alone(self) -> None:
         whole = replace(PLAIN, state=A.DELIVERED, has_code=True)
-        assert answered(whole, O.COMPLETED, at=DEADLINE).review == ""
-        assert answered(PLAIN, O.COMPLETED, at=DEADLINE, codes=PIN).review == ""
+        assert answered(whole, Outcome.COMPLETED, at=DEADLINE).review == ""
+        assert answered(PLAIN, Outcome.COMPLETED, at=DEADLINE, codes=PIN).review == ""
 
     def test_changes_no_state(self) -> None:
-        assert answered(PLAIN, O.ACCEPTED, at=DEADLINE + timedelta(days=30)).state is A.ACCEPTED
+        assert answered(PLAIN, Outcome.ACCEPTED, at=DEADLINE + timedelta(days=30)).state is A.ACCEPTED
 
     def test_goes_on_asking_at_the_cap(self) -> None:
-        verdict = answered(replace(PLAIN, order_in_review=True), O.ACCEPTED, at=DEADLINE)
+        verdict = answered(replace(PLAIN, order_in_review=True), Outcome.ACCEPTED, at=DEADLINE)
         assert verdict.plan is not None
         assert verdict.plan.at == DEADLINE + timedelta(seconds=600)
 
@@ -448,7 +476,7 @@ class TestTheSchedule:
     def test_is_thirty_seconds_times_two_to_the_n_up_to_ten_minutes(self) -> None:
         gaps = []
         for tries in range(8):
-            plan = answered(replace(PLAIN, tries=tries), O.ACCEPTED).plan
+            plan = answered(replace(PLAIN, tries=tries), Outcome.ACCEPTED).plan
             assert plan is not None
             assert plan.tries == tries + 1
             gaps.append((plan.at - NOW).total_seconds())
@@ -457,12 +485,12 @@ class TestTheSchedule:
     def test_spreads_by_a_tenth(self) -> None:
         gaps = []
         for draw in (0.0, 1.0):
-            plan = answered(PLAIN, O.ACCEPTED, draw=draw).plan
+            plan = answered(PLAIN, Outcome.ACCEPTED, draw=draw).plan
             assert plan is not None
             gaps.append((plan.at - NOW).total_seconds())
         assert gaps == [27, 33]
 
     def test_forgets_the_errors_after_an_answer(self) -> None:
-        plan = answered(replace(PLAIN, errors=5), O.ACCEPTED).plan
+        plan = answered(replace(PLAIN, errors=5), Outcome.ACCEPTED).plan
         assert plan is not None
         assert plan.errors == 0

@@ -34,7 +34,7 @@ class Command(BaseCommand):
             ) from error
 
     def _show(self, entries: list[schedule.Entry]) -> None:
-        rows = [("name", "runs", "queue", "enabled", "last sent by beat"), *map(_row, entries)]
+        rows = [("name", "runs", "queue", "enabled", "last run (written every 3 minutes)"), *map(_row, entries)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
