@@ -41,7 +41,7 @@ class TenantForm(ReadableForm):
         name = str(self.cleaned_data["timezone"])
         try:
             ZoneInfo(name)
-        except (ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise ValidationError(_("not a time zone: write it like Europe/Istanbul")) from error
         return name
 

@@ -94,6 +94,10 @@ class TenantAdmin(OwnedChoices, ModelAdmin):
         """Rows of the shops that the person owns: what their forms may point to."""
         return super().get_queryset(request).filter(**{f"{self.tenant_path}__in": owned_tenant_ids(request)})
 
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        """The newest first, where the page names no other order: pages of a list need one."""
+        return list(super().get_ordering(request)) or ["-pk"]
+
     def tenant_id_of(self, row: Any) -> int:
         """The shop that a row belongs to."""
         *way, last = self.tenant_path.split("__")
@@ -235,6 +239,15 @@ class ReadableForm(ModelForm):
             # A model's `clean` that follows a required link which was left empty; that is an error already.
             if not self.errors:
                 raise
+
+
+def names_with_values(value: Any) -> dict[str, Any]:
+    """What was typed into a JSON box for an object; an empty box is an empty object."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValidationError(_('names with values in braces, such as {"name": "value"}'))
+    return value
 
 
 class OnceFormSet(InlineFormSet):

@@ -20,10 +20,6 @@ LEAST_GAP = timedelta(seconds=2)
 """Two clicks closer together than this, or than the provider's own minimum gap, are one."""
 
 
-EXTENSION = timedelta(hours=1)
-"""An order past its deadline that a person sends waits by itself this much longer, then it is a person's again."""
-
-
 class Said(StrEnum):
     """What came of asking again."""
 

@@ -153,7 +153,7 @@ def zone_of(tenant_ids: list[int]) -> tzinfo:
     names = set(Tenant.objects.filter(pk__in=tenant_ids).values_list("timezone", flat=True))
     try:
         return ZoneInfo(names.pop() if len(names) == 1 else "UTC")
-    except (ValueError, OSError):  # not found, or no name of a zone at all
+    except (KeyError, ValueError, OSError):  # unknown, or no name of a zone at all
         return ZoneInfo("UTC")
 
 

@@ -22,6 +22,7 @@ from apps.accounts.admin_base import (
     TenantInline,
     is_superuser,
     json_of,
+    names_with_values,
     tenant_filter,
 )
 from apps.catalog.models import Package, PackagePrice
@@ -37,6 +38,10 @@ PREFIX = "secret_"
 
 class IntegrationForm(ReadableForm):
     """A provider account. Secrets are typed in and never come back; an empty field keeps what is stored."""
+
+    def clean_options(self) -> dict[str, Any]:
+        """An object."""
+        return names_with_values(self.cleaned_data["options"])
 
     def typed_secrets(self) -> dict[str, str]:
         """The secrets that were typed in, by the adapter's names."""
@@ -172,6 +177,10 @@ class MappingForm(ReadableForm):
     }
     cost_micros = AmountField(label=_("expected cost"), min_value=Decimal(0), required=False)
 
+    def clean_params(self) -> dict[str, Any]:
+        """An object."""
+        return names_with_values(self.cleaned_data["params"])
+
 
 class MappingInline(TenantInline):
     """The mappings on the page of their package."""
@@ -218,6 +227,11 @@ class PackageForm(ReadableForm):
     constraint_words = {
         "package_quantity_range_sane": _("the least is at least 1, the most is not below it and at most 1000"),
     }
+
+    def clean_quantity_values(self) -> Any:
+        """An empty box is an empty list."""
+        values = self.cleaned_data["quantity_values"]
+        return [] if values is None else values
 
 
 @admin.register(Package)

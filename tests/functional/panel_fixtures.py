@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from django.test import Client
 from django.utils import translation
+from pytest_django import Settings
 
 from apps.accounts.models import Membership, Tenant, User
 from tests.factories import Shop, Stage, make_shop
@@ -46,8 +47,9 @@ class People:
 
 
 @pytest.fixture
-def people(stage: Stage) -> People:
+def people(stage: Stage, settings: Settings) -> People:
     """Two shops at the simulated panel, with their people."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
     shop, foreign_shop = make_shop(stage.url), make_shop(stage.url)
     return People(
         shop=shop,

@@ -7,17 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.common import checkpoints, clock
 from apps.common.crypto import open_sealed
+from apps.common.guards import OpenTransaction
 from apps.common.money import Money
 from apps.common.wire import NotSentReason
-from apps.orders import monitoring, services
+from apps.orders import machine, monitoring, services
 from apps.orders.dispatch.steps import SendGuard
 from apps.orders.dispatch.trace import STEPS
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Evidence, Order, OrderEvent
-from apps.orders.states import AttemptState
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Evidence, Order, OrderEvent, OrderUnit
+from apps.orders.states import AttemptState, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
 from tests.factories import (
@@ -138,6 +139,13 @@ class TestADispatch:
         at_checkpoint("dispatch.before_first_byte", lambda: states.append(connection.in_atomic_block))
         services.try_auto_dispatch(order.pk)
         assert states == [False]
+
+    def test_refuses_to_send_inside_somebody_elses_transaction(self, stage: Stage) -> None:
+        order = stage.order(make_shop(stage.url))
+        with pytest.raises(OpenTransaction), transaction.atomic():
+            services.try_auto_dispatch(order.pk)
+        assert stage.truth("asked") == []
+        assert standing_of(order) == ("pending", "not_sent", "")
 
     def test_marks_the_account_as_used(self, stage: Stage) -> None:
         shop = make_shop(stage.url)
@@ -706,6 +714,44 @@ class TestAnOperatorsCheckBesideTheSend:
         stage.run_until_quiet()
         assert standing_of(order) == ("completed", "completed", "")
         assert len(stage.purchases()) == 1
+
+
+class TestAChangeOfState:
+    """Whoever reads a row and writes it later loses against whoever wrote meanwhile, with or without a lock."""
+
+    def test_of_an_attempt_is_lost_when_somebody_was_faster(self, stage: Stage) -> None:
+        order = stage.order(make_shop(stage.url))
+        services.try_auto_dispatch(order.pk)
+        mine, theirs = Attempt.objects.get(), Attempt.objects.get()
+        machine.change_attempt(theirs, AttemptState.DELIVERED)
+        with pytest.raises(machine.Overtaken):
+            machine.change_attempt(mine, AttemptState.FAILED)
+        assert Attempt.objects.get().state == "delivered"
+        assert AttemptUnit.objects.filter(holds=True).count() == 1
+
+    def test_of_another_send_is_lost(self, stage: Stage) -> None:
+        order = stage.order(make_shop(stage.url))
+        services.try_auto_dispatch(order.pk)
+        mine = Attempt.objects.get()
+        Attempt.objects.update(send_no=2)
+        with pytest.raises(machine.Overtaken):
+            machine.change_attempt(mine, AttemptState.FAILED)
+
+    def test_of_an_order_is_lost_when_somebody_was_faster(self, stage: Stage) -> None:
+        order = stage.order(make_shop(stage.url))
+        theirs = Order.objects.get()
+        machine.change_order(theirs, OrderStatus.CANCELLED, ExternalStatus.NOT_SENT, "", START)
+        with pytest.raises(machine.Overtaken):
+            machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", START)
+        assert order_status(order) == "cancelled"
+
+    def test_of_a_units_money_happens_once(self, stage: Stage) -> None:
+        stage.order(make_shop(stage.url))
+        mine, theirs = OrderUnit.objects.get(), OrderUnit.objects.get()
+        machine.change_unit(theirs, UnitStatus.RELEASED)
+        with pytest.raises(machine.Overtaken):
+            machine.change_unit(mine, UnitStatus.CAPTURED)
+        assert OrderUnit.objects.get().status == "released"
 
 
 class TestThePurchaseOfAProductWithoutAPin:

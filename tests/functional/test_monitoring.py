@@ -590,7 +590,8 @@ class TestAPin:
         order = sent(stage, pin="FIRST")
         ask(stage, order)
         for _ in range(3):
-            outcomes.apply([news_of(order, Outcome.COMPLETED, codes=(Code("FIRST"),))])
+            changes = outcomes.apply([news_of(order, Outcome.COMPLETED, codes=(Code("FIRST"),))])
+            assert [change.verdict.said for change in changes] == ["code_arrived"]
         assert pins_of(order) == ["FIRST"]
         assert Case.objects.count() == 0
         check_invariants(stage)

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,7 +17,8 @@ from django.urls import reverse
 from apps.accounts.models import Tenant, User
 from apps.common import clock
 from apps.journal import heartbeats
-from apps.orders.decisions import EXTENSION, Said, ask_again
+from apps.orders.creation import OPEN_FOR
+from apps.orders.decisions import Said, ask_again
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.models import Attempt, Order, OrderCode, OrderEvent
 from apps.orders.monitoring import SWEEP, check_order
@@ -55,7 +57,7 @@ def completed(stage: Stage, shop: Shop) -> Order:
     return order
 
 
-def in_doubt(stage: Stage, shop: Shop, **fate: object) -> Order:
+def in_doubt(stage: Stage, shop: Shop, **fate: Any) -> Order:
     """An order that was bought, with an answer that never came back in a readable form."""
     order = stage.order(shop, place="accept_then_500", **fate)
     try_auto_dispatch(order.pk)
@@ -328,7 +330,6 @@ class TestTheStory:
         stage.run_until_quiet()
         stage.move(3600)
         stage.run_until_quiet()
-        assert check_order(order.pk, is_forced=True)
         text = page(people.owner, order)
         assert "delivered after the money went back" in text
         assert "in quarantine: shown to nobody" in text
@@ -472,7 +473,7 @@ class TestAskingAgain:
         Integration.objects.update(paused_until=None)
         text_of(people.owner.post(url("ask", order), follow=True))
         order.refresh_from_db()
-        assert order.deadline_at == clock.now() + EXTENSION
+        assert order.deadline_at == clock.now() + OPEN_FOR
         stage.run_until_quiet()
         assert standing_of(order)[0] == "completed"
         assert len(stage.purchases(order)) == 1
@@ -485,7 +486,7 @@ class TestAskingAgain:
         try_auto_dispatch(order.pk)
         people.owner.post(url("ask", order))
         assert standing_of(order)[0] == "pending"
-        stage.move(EXTENSION.total_seconds() + 3 * 24 * 3600)
+        stage.move(OPEN_FOR.total_seconds() + 3 * 24 * 3600)
         try_auto_dispatch(order.pk)
         assert standing_of(order) == ("review", "not_sent", "waiting:deadline")
         check_invariants(stage)

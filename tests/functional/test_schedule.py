@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError
@@ -18,6 +21,7 @@ from tests.functional.ops_fixtures import run
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
+ROOT = Path(__file__).resolve().parents[2]
 FIRST = [("check-pending-orders-batch", 5, 5, "poll", True), ("heartbeat", 15, 15, "poll", True)]
 
 
@@ -149,3 +153,17 @@ class TestTheHeartbeat:
         beat_at = Heartbeat.objects.get(name="worker").beat_at
         assert beat_at is not None
         assert before <= beat_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("name", ["setup_periodic_task", "add_provider_referans"])
+def test_the_script_prepares_and_becomes_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import _bootstrap
+
+    monkeypatch.setattr(_bootstrap, "ensure_environment", lambda dev: done.append(("environment", dev)))
+    monkeypatch.setattr(_bootstrap, "ensure_env_file", lambda root: done.append(("env file", root)))
+    monkeypatch.setattr(_bootstrap, "run", done.append)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--show"])
+    runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
+    assert done == [("environment", False), ("env file", ROOT), [str(ROOT / "manage.py"), name, "--show"]]

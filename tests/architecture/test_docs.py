@@ -1,0 +1,328 @@
+"""What the documents say is so: links, commands, steps, states, settings and figures."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import shlex
+import subprocess
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from celery.bin.celery import celery
+from django.core.management import get_commands, load_command_class
+
+from apps.common.backoff import JITTER, error_gap_s, spec_gap_s
+from apps.ops import start
+from apps.orders.creation import OPEN_FOR
+from apps.orders.dispatch.trace import STEPS
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
+from apps.orders.verdicts import PIN_ALARM
+from apps.providers.options import load_caps
+from apps.providers.registry import kind_choices
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+MONITORING = (ROOT / "docs" / "README_MONITORING.md").read_text()
+INDEX = (ROOT / "docs" / "DOCS_INDEX.md").read_text()
+GUIDE = (ROOT / "docs" / "TESTING_GUIDE.md").read_text()
+
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
+ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS"}
+"""Words in capitals that are no variables of ours: those of the examples, and Django's own."""
+
+
+def names(paths: Iterable[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+
+
+# --- links
+
+
+def anchors(text: str) -> list[str]:
+    """The anchors that GitHub gives the headings of a document."""
+    found: Counter[str] = Counter()
+    result = []
+    for heading in re.findall(r"^#{1,6} +(.+?)\s*$", FENCE.sub("", text), re.MULTILINE):
+        anchor = anchor_of(heading)
+        result.append(f"{anchor}-{found[anchor]}" if found[anchor] else anchor)
+        found[anchor] += 1
+    return result
+
+
+def anchor_of(heading: str) -> str:
+    """Lower case; letters, marks, digits, `_` and `-` stay, spaces become `-`, everything else goes, emoji too."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").replace("*", "").lower()
+    kept = (c for c in text if c in " -_" or unicodedata.category(c)[0] in "LMN")
+    return "".join(kept).replace(" ", "-")
+
+
+def dead_links(document: Path) -> list[str]:
+    """The relative links whose file or heading is not there."""
+    dead = []
+    for link in LINK.findall(FENCE.sub("", document.read_text())):
+        path, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            dead.append(link)
+    return dead
+
+
+class TestLinks:
+    @every_document
+    def test_lead_somewhere(self, document: Path) -> None:
+        assert dead_links(document) == []
+
+    @pytest.mark.parametrize(
+        ("heading", "anchor"),
+        [
+            ("🔍 استكشاف الأخطاء الشائعة", "-استكشاف-الأخطاء-الشائعة"),
+            ("📊 What's Implemented", "-whats-implemented"),
+            ("Step 1: the self-check", "step-1-the-self-check"),
+            ("`/readyz` and *more*", "readyz-and-more"),
+        ],
+    )
+    def test_are_resolved_as_github_does(self, heading: str, anchor: str) -> None:
+        assert anchor_of(heading) == anchor
+
+    def test_of_the_index_keep_the_names_that_people_know(self) -> None:
+        known = (
+            "README_MONITORING.md",
+            "TESTING_GUIDE.md",
+            "migration_provider_referans.sql",
+            "setup_periodic_task.py",
+            "start_monitoring.ps1",
+            "TESTING_GUIDE.md#-استكشاف-الأخطاء-الشائعة",
+        )
+        links = LINK.findall(INDEX)
+        assert [name for name in known if not any(link.endswith(name) for link in links)] == []
+
+    def test_are_made_only_to_documents_that_exist(self) -> None:
+        coming = re.findall(r"\(`(\w+\.md)`\).*?\*Coming", INDEX, re.DOTALL)
+        assert len(coming) == 4
+        assert [name for name in coming if (ROOT / "docs" / name).exists()] == []  # then it is a link
+
+    def test_of_the_tree_name_what_is_there(self) -> None:
+        (tree,) = re.findall(r"## 📂 Documentation Structure\s+```\n(.*?)```", INDEX, re.DOTALL)
+        files = [line.partition("←")[0].strip("│├─└ \n") for line in tree.splitlines()]
+        existing = {path.name for path in ROOT.rglob("*") if ".git" not in path.parts and ".venv" not in path.parts}
+        assert [name for name in files if Path(name).name not in existing] == []
+
+
+# --- commands
+
+
+def script_options(name: str) -> set[str]:
+    """The options of a script of ours, asked from the parser that reads them."""
+    if name == "start.py":
+        return options_of(start.read_arguments)
+    if name == "test.py":
+        return helped_options("_checks.py")
+    return command_options(name.removesuffix(".py"))
+
+
+def options_of(read: Callable[[list[str]], object]) -> set[str]:
+    """The options of the parser inside `read`, caught in the act."""
+    seen: set[str] = set()
+
+    def note(parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> argparse.Namespace:
+        seen.update(option for action in parser._actions for option in action.option_strings)
+        raise SystemExit
+
+    original = argparse.ArgumentParser.parse_args
+    argparse.ArgumentParser.parse_args = note  # type: ignore[method-assign, assignment]
+    try:
+        with pytest.raises(SystemExit):
+            read([])
+    finally:
+        argparse.ArgumentParser.parse_args = original  # type: ignore[method-assign]
+    return seen
+
+
+@functools.cache
+def helped_options(name: str) -> set[str]:
+    """The options that a script lists with --help."""
+    command = [sys.executable, str(ROOT / "scripts" / name), "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # as _bootstrap.py starts it
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", done.stdout))
+
+
+def command_options(name: str) -> set[str]:
+    app = get_commands()[name]
+    parser = load_command_class(str(app), name).create_parser("manage.py", name)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def celery_options(name: str) -> set[str]:
+    return {
+        option for parameter in celery.commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """The command lines in fences and in inline code, split into words, without comments."""
+    fenced = [line for fence in FENCE.findall(text) for line in fence.replace("\\\n", " ").splitlines()[1:-1]]
+    inline = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    return [shlex.split(line, comments=True) for line in [*fenced, *inline] if is_ours(line)]
+
+
+def is_ours(line: str) -> bool:
+    return bool(
+        re.match(r"^\S*(python3?|celery)\s|^manage\.py \w|^(setup_periodic_task|start\.py|test\.py) -", line.strip())
+    )
+
+
+def problem_with(words: list[str]) -> str:
+    """Why this command would not run; empty when it would."""
+    if Path(words[0]).name.startswith("python"):
+        words = words[1:]
+    program = Path(words[0]).name
+    arguments = words[1 : words.index("--")] if "--" in words else words[1:]
+    if program == "celery":
+        name = next(word for word in arguments if word in ("worker", "beat"))
+        known = celery_options(name) | {"-A"}
+    elif program == "manage.py":
+        name, arguments = arguments[0], arguments[1:]
+        if name not in get_commands():
+            return f"no command {name}"
+        known = command_options(name)
+    elif program == "setup_periodic_task":
+        known = command_options(program)
+    elif (ROOT / "scripts" / program).exists():
+        known = script_options(program)
+    else:
+        return f"no script {program}"
+    given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    return ", ".join(sorted(given - known))
+
+
+class TestCommands:
+    @every_document
+    def test_exist_with_their_options(self, document: Path) -> None:
+        problems = {" ".join(words): problem_with(words) for words in commands_in(document.read_text())}
+        assert {command: problem for command, problem in problems.items() if problem} == {}
+
+    def test_are_found_in_the_documents(self) -> None:
+        assert len(commands_in(MONITORING)) >= 15
+        assert ["python", "manage.py", "setup_periodic_task", "--show"] in commands_in(MONITORING)
+        assert problem_with(["python3", "scripts/start.py", "--bogus"]) == "--bogus"
+        assert problem_with(["python", "manage.py", "bogus"]) == "no command bogus"
+
+    def test_of_the_start_are_told_with_every_option(self) -> None:
+        told = re.findall(r"^\| `(--[a-z-]+)", MONITORING, re.MULTILINE)
+        assert set(told) == options_of(start.read_arguments) - {"-h", "--help"}
+
+    def test_name_paths_that_exist(self) -> None:
+        for document in DOCUMENTS:
+            text = document.read_text()
+            for path in re.findall(r"(?<![\w./])((?:scripts|tests|apps|config|migrations_sql)[/\\][\w./\\]+\w)", text):
+                assert (ROOT / path.replace("\\", "/")).exists(), (document.name, path)
+
+
+# --- what the code defines
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading, cell by cell, without the head."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
+    lines = [line for line in re.split(r"^#+ ", section, flags=re.MULTILINE)[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def first_cells(heading: str) -> list[str]:
+    return [row[0].strip("`") for row in table(MONITORING, heading)]
+
+
+class TestTheTables:
+    def test_of_the_fifteen_steps_is_that_of_the_code(self) -> None:
+        rows = table(MONITORING, "The fifteen steps")
+        assert {int(row[0]): row[1].strip("`") for row in rows} == STEPS
+        assert all(row[2] for row in rows)
+
+    def test_of_the_states_are_those_of_the_code(self) -> None:
+        assert first_cells("Order") == OrderStatus.values
+        assert first_cells("At the provider") == ExternalStatus.values
+        assert first_cells("Purchase attempt") == AttemptState.values
+        assert first_cells("What a due row wants") == DueKind.values
+
+    def test_of_troubles_name_reasons_that_the_code_gives(self) -> None:
+        source = "".join(path.read_text() for path in (ROOT / "apps" / "orders").rglob("*.py"))
+        reasons = re.findall(r"`(?:waiting|conflict):([a-z_]+)`", MONITORING)
+        assert len(reasons) >= 5
+        assert [reason for reason in reasons if reason not in source] == []
+
+    def test_of_the_success_criteria_are_tests_of_the_same_name(self) -> None:
+        section = INDEX.partition("## 🎯 Success Criteria")[2].partition("\n---")[0]
+        criteria = re.findall(r"^- ✅ (.+)$", section, re.MULTILINE)
+        tests = (ROOT / "tests" / "functional" / "test_success_criteria.py").read_text()
+        wanted = [f"def test_{criterion.lower().replace(' ', '_')}(" for criterion in criteria]
+        assert len(wanted) == 8
+        assert [name for name in wanted if name not in tests] == []
+
+
+class TestTheFigures:
+    def test_of_when_the_hub_asks_are_those_of_znet(self) -> None:
+        plan = load_caps("znet", {}).poll
+        assert (plan.first_s, plan.base_s, plan.cap_s, plan.floor_s) == (60, 30, 600, 10)
+        gaps = [spec_gap_s(n, base_s=plan.base_s, cap_s=plan.cap_s) for n in range(6)]
+        assert gaps == [30, 60, 120, 240, 480, 600]
+        section = MONITORING.partition("## When the hub asks")[2].partition("\n## ")[0]
+        for text in (
+            "**60 s**",
+            "30 s × 2ⁿ",
+            "30, 60, 120, 240,\n480",
+            "**600 s**",
+            "every 10 s",
+            "±10 %",
+            "120 s",
+            "24 h",
+        ):
+            assert text in section
+        assert (JITTER, error_gap_s(30, 0.999999) <= 120, OPEN_FOR.total_seconds()) == (0.1, True, 24 * 3600)
+
+    def test_of_reviews_and_alarms_are_those_of_the_code(self) -> None:
+        assert load_caps("znet", {}).review_after_s == 15 * 60
+        assert PIN_ALARM.total_seconds() == 15 * 60
+        assert MONITORING.count("15 minutes") == 2
+
+    def test_of_the_providers_are_counted(self) -> None:
+        assert [kind for kind, _ in kind_choices()] == ["znet"]
+        assert "One provider protocol so far: ZNET." in (ROOT / "README.md").read_text()
+
+
+class TestSettings:
+    documented = frozenset(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+    @every_document
+    def test_that_are_named_exist(self, document: Path) -> None:
+        named = set(re.findall(r"`([A-Z][A-Z_]{2,})`", document.read_text()))
+        assert named - self.documented - ENVIRONMENT_OF_OTHERS == set()
+
+
+# --- tone
+
+
+class TestTheTone:
+    @every_document
+    def test_promises_nothing_that_nobody_can_know(self, document: Path) -> None:
+        boasts = r"100 ?%|production[- ]ready|bullet-?proof|never fails|guaranteed|military|enterprise-grade|blazing"
+        assert re.findall(boasts, document.read_text(), re.IGNORECASE) == []
+
+    def test_is_spoken_in_arabic_for_every_trouble(self) -> None:
+        section = GUIDE.partition("## 🔍 استكشاف الأخطاء الشائعة")[2]
+        troubles = re.split(r"^### ", section, flags=re.MULTILINE)[1:]
+        assert [trouble.splitlines()[0] for trouble in troubles][:4] == ["Redis", "Permission", "Beat", "Import errors"]
+        assert [trouble.splitlines()[0] for trouble in troubles if "**بالعربية:**" not in trouble] == []
