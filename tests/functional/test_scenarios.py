@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from datetime import timedelta
 from typing import Any
@@ -113,6 +114,14 @@ def test_scenario_3_two_workers_and_an_operators_click_at_the_same_time(stage: S
     order = stage.order(make_shop(stage.url))
     errors: list[Exception] = []
     start = threading.Barrier(6)
+    meeting = threading.Barrier(2)
+
+    def wait_for_a_rival() -> None:
+        """Whoever is about to commit an attempt gives a second one 0.3 s to come just as far."""
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(0.3)
+
+    at_checkpoint("dispatch.before_commit", wait_for_a_rival)
 
     def run(work: Any) -> None:
         start.wait()
