@@ -394,3 +394,8 @@ class TestAnAccountThatWasUsed:
         change(Integration, world.shop.integration.pk, in_use_since=START)
         with pytest.raises(DatabaseError), transaction.atomic():
             change(Integration, world.shop.integration.pk, in_use_since=None, base_url="http://127.0.0.1:8")
+
+    def test_is_never_unused_again(self, world: World) -> None:
+        change(Integration, world.shop.integration.pk, in_use_since=START)
+        with pytest.raises(DatabaseError), transaction.atomic():
+            change(Integration, world.shop.integration.pk, in_use_since=None)

@@ -5,7 +5,8 @@ from django.db import migrations
 from apps.common.triggers import Forbid, install
 
 CHANGED = (
-    "OLD.in_use_since IS NOT NULL AND (OLD.kind <> NEW.kind OR OLD.base_url <> NEW.base_url OR OLD.login <> NEW.login)"
+    "OLD.in_use_since IS NOT NULL AND (OLD.kind <> NEW.kind OR OLD.base_url <> NEW.base_url "
+    "OR OLD.login <> NEW.login OR NEW.in_use_since IS NULL)"
 )
 
 
