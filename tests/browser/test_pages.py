@@ -1,0 +1,158 @@
+"""The pages in a real browser, served by the hub as a newcomer starts it: three languages, two widths, no script error."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHIN_S = 60.0
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+DIRECTIONS = {"en": "ltr", "ar": "rtl", "tr": "ltr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A running hub: where it is, who may sign in, and an order that has its PIN."""
+
+    url: str
+    password: str
+    order_id: int
+
+
+def read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    """What the process says, until it is silent for too long."""
+    lines: queue.Queue[str] = queue.Queue()
+    stdout = process.stdout
+    assert stdout is not None
+    threading.Thread(target=lambda: [lines.put(line) for line in stdout], daemon=True).start()
+    while True:
+        yield lines.get(timeout=WITHIN_S)
+
+
+def read_greeting(process: subprocess.Popen[str]) -> tuple[str, str, str]:
+    """Address, password and key, as they are told to the newcomer."""
+    said = ""
+    for line in read_lines(process):
+        said += line
+        if "Ctrl-C" in line:
+            break
+    found = [re.search(pattern, said) for pattern in (r"(http://\S+)/ ", r"password (\S+)", r"(hub_\S+)")]
+    url, password, key = (match[1] for match in found if match)
+    return url, password, key
+
+
+def order_with_pin(url: str, key: str) -> int:
+    """Place orders until one is completed: the demo's provider refuses one now and then."""
+    for n in range(5):
+        order_id, status = settled_order(url, key, f"browser-{n}")
+        if status == "completed":
+            return order_id
+    raise AssertionError("five orders in a row were refused")
+
+
+def settled_order(url: str, key: str, player: str) -> tuple[int, str]:
+    """Place one order and wait for its end."""
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": player}
+    body = {"package": "pubg-60", "quantity": 1, "fields": {"player_id": player}}
+    order_id = int(requests.post(f"{url}/api/v1/orders", json=body, headers=headers, timeout=30).json()["id"])
+    pause = threading.Event()
+    for _ in range(int(2 * WITHIN_S / 0.2)):
+        status = str(requests.get(f"{url}/api/v1/orders/{order_id}", headers=headers, timeout=30).json()["status"])
+        if status in ("completed", "rejected"):
+            return order_id, status
+        pause.wait(0.2)
+    raise AssertionError("the order was not settled")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    data = tmp_path_factory.mktemp("hub")
+    env = {**os.environ, "DATABASE_URL": f"sqlite:///{data / 'db.sqlite3'}", "REDIS_URL": "", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "apps.ops.start", "--port", "0", "--data", str(data)]
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        url, password, key = read_greeting(process)
+        yield Hub(url, password, order_with_pin(url, key))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(WITHIN_S)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "these tests need Chromium: `apt-get install chromium`"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+def sign_in(page: Page, hub: Hub) -> None:
+    page.goto(f"{hub.url}/")
+    page.fill("input[name=username]", "operator")
+    page.fill("input[name=password]", hub.password)
+    page.press("input[name=password]", "Enter")
+    page.wait_for_url(f"{hub.url}/")
+
+
+def is_too_wide(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", sorted(WIDTHS))
+@pytest.mark.parametrize("language", sorted(DIRECTIONS))
+class TestThePages:
+    def test_show_in_every_language_and_width(
+        self, hub: Hub, browser: Browser, language: str, width: str, tmp_path: Path
+    ) -> None:
+        columns, rows = WIDTHS[width]
+        context = browser.new_context(locale=language, viewport={"width": columns, "height": rows})
+        page = context.new_page()
+        troubles: list[str] = []
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        sign_in(page, hub)
+        for address in ("/", f"/orders/{hub.order_id}/"):
+            page.goto(hub.url + address)
+            assert (page.locator("html").get_attribute("dir") or "ltr") == DIRECTIONS[language]
+            assert page.locator("html").get_attribute("lang") == language
+            assert page.locator("h1").is_visible()
+            assert not is_too_wide(page)
+            page.screenshot(path=tmp_path / f"{language}-{width}.png", full_page=True)
+        assert troubles == []
+        context.close()
+
+
+@pytest.mark.browser
+class TestTheOrderPage:
+    def test_shows_fifteen_steps_and_the_pin_only_when_asked(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/orders/{hub.order_id}/")
+        assert "Schedule the next check" in page.inner_text("body")
+        pin = re.compile(r"\b[A-Z0-9]{4}(?:-[A-Z0-9]{4}){3}\b")
+        assert not pin.search(page.content())
+        page.get_by_role("button", name=re.compile("reveal|show", re.IGNORECASE)).last.click()
+        page.wait_for_load_state("networkidle")
+        assert pin.search(page.inner_text("body"))
+        context.close()
