@@ -1,4 +1,4 @@
-"""The pages in a real browser, served by the hub as a newcomer starts it: three languages, two widths, no script error."""
+"""The pages in a real browser, served by the hub as a newcomer starts it: three languages, two widths, no error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ def read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
     lines: queue.Queue[str] = queue.Queue()
     stdout = process.stdout
     assert stdout is not None
-    threading.Thread(target=lambda: [lines.put(line) for line in stdout], daemon=True).start()
+
+    def pass_on() -> None:
+        for line in stdout:
+            lines.put(line)
+
+    threading.Thread(target=pass_on, daemon=True).start()
     while True:
         yield lines.get(timeout=WITHIN_S)
 
