@@ -120,8 +120,3 @@ def plan_attempt(attempt: Attempt, plan: Plan | None, *, fence: int | None, seen
     news = {"digest": seen, "same_since": row.same_since if row.digest == seen and row.same_since else now}
     fields = {"kind": plan.kind, "next_at": plan.at, "tries": plan.tries, "errors": plan.errors, "asked_at": now}
     return rows.filter(fence=row.fence).update(asked=F("asked") + 1, **fields, **news) == 1
-
-
-def hurry(order_id: int, now: datetime) -> int:
-    """Make every row of the order due at once and bump its fence; returns how many there were."""
-    return DueCheck.objects.filter(order_id=order_id).update(next_at=now, fence=F("fence") + 1)

@@ -6,7 +6,7 @@ It imports neither Django nor another adapter, touches no network, and never rai
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -173,8 +173,3 @@ class Adapter(Protocol):
     def balance(self, account: Account) -> TalkBalance:
         """Our money there. An error is an error, never a zero."""
         ...
-
-
-def iter_outcomes() -> Iterator[Outcome]:
-    """Every outcome, for tables that must cover them all."""
-    return iter(Outcome)
