@@ -181,6 +181,7 @@ TRANSFERS: Words = {
     "capture": _("captured"),
     "release": _("released"),
     "cost": _("cost"),
+    "cost_correction": _("correction of the cost"),
     "late_cost": _("cost of a late delivery"),
 }
 
