@@ -356,6 +356,14 @@ def _create_private(path: Path, text: str) -> None:
 # --- hand over
 
 
+def run_management_command(name: str) -> NoReturn:
+    """Prepares, then becomes `manage.py NAME` with the arguments of this process."""
+    check_python()
+    ensure_environment(dev=False)
+    ensure_env_file(ROOT)
+    run([str(ROOT / "manage.py"), name, *sys.argv[1:]])
+
+
 def run(arguments: "List[str]") -> NoReturn:
     """Continues as the environment's interpreter with these arguments; its exit code becomes this program's."""
     command = [str(venv_python())] + arguments

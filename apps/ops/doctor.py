@@ -23,7 +23,7 @@ from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.sellable import missing_for_sale
 from apps.orders.states import OPEN_ATTEMPTS, OrderStatus
 from apps.providers.models import Integration
-from apps.providers.registry import load_adapter
+from apps.providers.registry import load_adapter, missing_secrets
 from apps.wallet import ledger
 
 ERROR, WARNING = "error", "warning"
@@ -258,10 +258,9 @@ def provider_accounts(now: datetime) -> list[Finding]:
 
 def _lacking_secrets(integration: Integration) -> list[str]:
     try:
-        secrets = integration.account().secrets
+        return missing_secrets(load_adapter(integration.kind), integration.account())
     except (CannotOpen, ImproperlyConfigured):
         return []  # `field_keys` tells it
-    return [name for name in load_adapter(integration.kind).secret_fields if not secrets.get(name)]
 
 
 def field_keys(now: datetime) -> list[Finding]:

@@ -11,10 +11,10 @@ from django.db.models import F
 
 from apps.orders import due, machine, outcomes
 from apps.orders.creation import OPEN_FOR
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent, OrderUnit
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent
 from apps.orders.monitoring import check_order
 from apps.orders.services import try_auto_dispatch
-from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 
 LEAST_GAP = timedelta(seconds=2)
 """Two clicks closer together than this, or than the provider's own minimum gap, are one."""
@@ -55,11 +55,12 @@ def ask_again(order_id: int, actor: str, now: datetime) -> Answer:
     """
     with transaction.atomic():
         order = outcomes.lock_orders({order_id})[order_id]
-        if _was_asked_just_now(order, now):
+        attempts = list(Attempt.objects.filter(order=order, due_row__isnull=False).select_related("integration"))
+        if _was_asked_just_now(order, attempts, now):
             return Answer(Said.TOO_SOON)
         if Attempt.objects.filter(order=order, state=AttemptState.SENDING, due_row__next_at__gt=now).exists():
             return Answer(Said.BEING_SENT)
-        work = _work_of(order)
+        work = _Work(is_waiting=_is_waiting(order), open_attempts=len(attempts))
         if not (work.is_waiting or work.open_attempts):
             return Answer(Said.NOTHING_OPEN)
         if work.is_waiting:
@@ -69,27 +70,18 @@ def ask_again(order_id: int, actor: str, now: datetime) -> Answer:
     return _act(order, work)
 
 
-def _was_asked_just_now(order: Order, now: datetime) -> bool:
-    gaps = [timedelta(seconds=attempt.integration.caps().poll.floor_s) for attempt in _open_attempts(order)]
+def _was_asked_just_now(order: Order, attempts: list[Attempt], now: datetime) -> bool:
+    gaps = [timedelta(seconds=attempt.integration.caps().poll.floor_s) for attempt in attempts]
     asked = OrderEvent.objects.filter(order=order, kind="asked_again", at__gt=now - max([LEAST_GAP, *gaps]))
     return asked.exists()
 
 
-def _open_attempts(order: Order) -> list[Attempt]:
-    return list(Attempt.objects.filter(order=order, due_row__isnull=False).select_related("integration"))
-
-
-def _work_of(order: Order) -> _Work:
+def _is_waiting(order: Order) -> bool:
+    """Whether there are units to send. After its deadline nothing sends an order by itself any more; a person may."""
+    if order.status == OrderStatus.REVIEW:
+        return order.reason == "waiting:deadline" and order.free_units().exists()
     is_sendable = order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING)
-    has_row = is_sendable and DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).exists()
-    # After its deadline nothing sends an order by itself any more; a person may.
-    is_overdue = order.status == OrderStatus.REVIEW and order.reason == "waiting:deadline" and _has_free_units(order)
-    return _Work(is_waiting=has_row or is_overdue, open_attempts=len(_open_attempts(order)))
-
-
-def _has_free_units(order: Order) -> bool:
-    held = AttemptUnit.objects.filter(unit__order=order, holds=True).values("unit_id")
-    return OrderUnit.objects.filter(order=order, status=UnitStatus.HELD).exclude(pk__in=held).exists()
+    return is_sendable and DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).exists()
 
 
 def _make_due(order: Order, now: datetime) -> None:

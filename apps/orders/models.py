@@ -74,6 +74,11 @@ class Order(models.Model):
     def __str__(self) -> str:
         return f"#{self.pk}"
 
+    def free_units(self) -> models.QuerySet[OrderUnit]:
+        """Units whose money is held and which no attempt holds: what may still be bought, in their order."""
+        held = AttemptUnit.objects.filter(unit__order=self, holds=True).values("unit_id")
+        return OrderUnit.objects.filter(order=self, status=UnitStatus.HELD).exclude(pk__in=held).order_by("n")
+
 
 class OrderUnit(models.Model):
     """One unit of an order's quantity with its share of the price."""

@@ -121,15 +121,14 @@ def keep_answer(news: News) -> None:
 # --- facts: state, PIN, money
 
 
-def settle(news: News, evidence: Evidence | None = None) -> Change:
+def settle(news: News) -> Change:
     """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
     order = Order.objects.select_related("customer").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
     verdict = decide(_standing(order, attempt, row), news, random.random())
     is_told = verdict.said not in QUIET or verdict.state != attempt.state or _is_first(row, news)
-    if evidence is None and (is_told or row is None or row.digest != news.class_digest()):
-        evidence = record_evidence(attempt, news)
+    evidence = record_evidence(attempt, news) if is_told else None
     status_before = order.status
     held = AttemptUnit.objects.filter(attempt=attempt, holds=True).exists()
     is_moving = verdict.state != attempt.state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.catalog.models import Package
 from apps.providers.models import PackageMapping, Route
-from apps.providers.registry import load_adapter
+from apps.providers.registry import load_adapter, missing_secrets
 
 
 def missing_for_sale(package: Package) -> list[str]:
@@ -26,6 +26,5 @@ def _route_problem(route: Route, mapped: set[int]) -> str:
         return f"provider account {integration.name} is disabled"
     if integration.pk not in mapped:
         return f"it is not mapped at {integration.name}"
-    secrets = integration.account().secrets
-    lacking = [name for name in load_adapter(integration.kind).secret_fields if not secrets.get(name)]
+    lacking = missing_secrets(load_adapter(integration.kind), integration.account())
     return f"{integration.name} has no {lacking[0]}" if lacking else ""

@@ -222,19 +222,16 @@ def _first_check(standing: Standing, now: datetime) -> Plan:
 
 
 def _resolve_soon(standing: Standing, news: News) -> Plan:
-    """The first look-up: never before the sender can no longer be sending."""
+    """The first look-up after a placing answer: the sender is back, so it waits the margin, not the whole window."""
     caps = standing.caps
     quiet_at = standing.created_at + timedelta(
         seconds=caps.send_window_s + caps.place_timeout_s + caps.resolve_margin_s
     )
     soon = news.at + timedelta(seconds=caps.poll.floor_s)
-    answered = news.exchange is not None and news.result.duplicate
-    return Plan(
-        DueKind.RESOLVE,
-        soon if answered else max(min(quiet_at, news.at + timedelta(seconds=caps.resolve_margin_s)), soon),
-        0,
-        0,
-    )
+    if news.exchange is not None and news.result.duplicate:
+        return Plan(DueKind.RESOLVE, soon, 0, 0)
+    later = min(quiet_at, news.at + timedelta(seconds=caps.resolve_margin_s))
+    return Plan(DueKind.RESOLVE, max(later, soon), 0, 0)
 
 
 def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan:

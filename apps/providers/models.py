@@ -16,7 +16,7 @@ from apps.common.crypto import open_text, seal_text
 from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_for
 from apps.providers.contract import Account, Capabilities
 from apps.providers.options import BadOption, load_caps
-from apps.providers.registry import kind_choices, load_adapter
+from apps.providers.registry import kind_choices, load_adapter, missing_ids
 
 IDENTITY = ("kind", "base_url", "login")
 """What makes an account the same account: frozen once a purchase was tried there (also by a trigger)."""
@@ -129,11 +129,9 @@ class PackageMapping(models.Model):
         """Package and account belong to one shop, and every id that the protocol needs is there."""
         if self.package.tenant_id != self.integration.tenant_id:
             raise ValidationError({"integration": _("this provider account belongs to another shop")})
-        product = self.product()
-        for name in load_adapter(self.integration.kind).mapping_fields:
-            if not product.get(name):
-                field = name if name in ("oyun", "kupur") else "params"
-                raise ValidationError({field: _("this provider needs %(name)s") % {"name": name}})
+        for name in missing_ids(load_adapter(self.integration.kind), self.product()):
+            field = name if name in ("oyun", "kupur") else "params"
+            raise ValidationError({field: _("this provider needs %(name)s") % {"name": name}})
 
     def product(self) -> dict[str, str]:
         """The provider's ids, as an adapter gets them."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from apps.providers.adapters.znet import Znet
-from apps.providers.contract import Adapter
+from apps.providers.contract import Account, Adapter
 
 ADAPTERS: dict[str, Adapter] = {
     "znet": Znet(),
@@ -24,6 +26,16 @@ def load_adapter(kind: str) -> Adapter:
         return ADAPTERS[kind]
     except KeyError:
         raise UnknownKind(kind) from None
+
+
+def missing_secrets(adapter: Adapter, account: Account) -> list[str]:
+    """The secrets that the protocol needs and the account lacks."""
+    return [name for name in adapter.secret_fields if not account.secrets.get(name)]
+
+
+def missing_ids(adapter: Adapter, product: Mapping[str, str]) -> list[str]:
+    """The provider's ids that the protocol needs and the mapping lacks."""
+    return [name for name in adapter.mapping_fields if not product.get(name)]
 
 
 def kind_choices() -> list[tuple[str, str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import redis
 
 from tests.chaos.real_hub import RealHub, real_hub, wait_for
+from tests.servers import free_port
 
 ORDERS = 50
 FATES = (
@@ -18,12 +18,6 @@ FATES = (
     {"complete_after_s": 1, "place": "accept_then_hang"},
     {"complete_after_s": 1, "place": "accept_then_500"},
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def place_orders(hub: RealHub, players: list[str]) -> None:

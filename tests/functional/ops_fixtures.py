@@ -7,7 +7,6 @@ from datetime import datetime
 from io import StringIO
 
 import pytest
-from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 
@@ -21,8 +20,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def web() -> Client:
-    """A browser without a session; the folder of static files exists, as after the first start."""
-    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    """A browser without a session."""
     return Client()
 
 

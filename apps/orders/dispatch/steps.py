@@ -27,11 +27,11 @@ from apps.orders.news import News, knowledge_of
 from apps.orders.references import draw_reference
 from apps.orders.routing import Survey, survey
 from apps.orders.routing import load_routes as load_order_routes
-from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.verdicts import Plan
 from apps.providers.contract import Account, Adapter, Capabilities, Outcome, PlaceRequest, Result
 from apps.providers.models import Integration, PackageMapping, Route
-from apps.providers.registry import load_adapter
+from apps.providers.registry import load_adapter, missing_ids, missing_secrets
 
 log = get_logger(__name__)
 
@@ -117,9 +117,7 @@ def check_not_dispatched(trace: Trace, order: Order, now: datetime) -> Turn:
     """3. Free units, a state that may be sent, and a due row that this call wins."""
     if order.status not in DISPATCHABLE:
         raise NothingToDo("not_waiting", f"it is {order.status}")
-    held = AttemptUnit.objects.filter(unit__order=order, holds=True).values("unit_id")
-    free = OrderUnit.objects.filter(order=order, status=UnitStatus.HELD).exclude(pk__in=held).order_by("n")
-    units = tuple(free)
+    units = tuple(order.free_units())
     row = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).first()
     if row is None or not units:
         raise NothingToDo("dispatched_already")
@@ -156,8 +154,7 @@ def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
     mapping = PackageMapping.objects.filter(package_id=order.package_id, integration=route.integration).first()
     if mapping is None or route.integration is None:
         raise DispatchRefused("waiting:mapping_missing")
-    product = mapping.product()
-    missing = [name for name in load_adapter(route.integration.kind).mapping_fields if not product.get(name)]
+    missing = missing_ids(load_adapter(route.integration.kind), mapping.product())
     if missing:
         raise DispatchRefused("waiting:mapping_incomplete", f"the mapping has no {', '.join(missing)}")
     trace.add(6, mapping=mapping.pk)
@@ -177,7 +174,7 @@ def bind_adapter(trace: Trace, integration: Integration) -> Bound:
     """8. The protocol and the credentials."""
     adapter = load_adapter(integration.kind)
     account = integration.account()
-    missing = [name for name in adapter.secret_fields if not account.secrets.get(name)]
+    missing = missing_secrets(adapter, account)
     if missing:
         raise DispatchRefused("waiting:credentials_missing", f"{integration.name} has no {', '.join(missing)}")
     trace.add(8, kind=adapter.kind)
