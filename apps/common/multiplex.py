@@ -193,9 +193,9 @@ class _Round:
         egress.check_url(request.url, policy)
         async with self._open(request, policy, attempt) as response:
             attempt.status = response.status
-            await _read(response, attempt)
+            await _read(response, attempt, call.limit_bytes)
             headers = _headers(response)
-        body = decode_body(bytes(attempt.body), headers.get("content-encoding", ""))
+        body = decode_body(bytes(attempt.body), headers.get("content-encoding", ""), call.limit_bytes)
         if isinstance(body, MaybeSentReason):
             raise _NoAnswer(body)
         return HttpReply(response.status, body, MappingProxyType(headers), attempt.latency_ms())
@@ -242,13 +242,13 @@ async def _note_connection(_session: aiohttp.ClientSession, context: SimpleNames
     context.trace_request_ctx.is_connected = True
 
 
-async def _read(response: aiohttp.ClientResponse, attempt: _Try) -> None:
+async def _read(response: aiohttp.ClientResponse, attempt: _Try, limit: int) -> None:
     """Reads the body into `attempt` within the limit; closes the connection when it is too long."""
     if response.status < FIRST_FINAL_STATUS:
         raise _NoAnswer(MaybeSentReason.PROTOCOL)
     async for piece in response.content.iter_any():
         attempt.body += piece
-        if len(attempt.body) > BODY_LIMIT:
+        if len(attempt.body) > limit:
             response.close()
             raise _NoAnswer(MaybeSentReason.TOO_LARGE)
 

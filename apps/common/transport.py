@@ -41,8 +41,8 @@ from apps.common.wire import (
 )
 
 USER_AGENT = "order-hub/1.0"
-RAW_LIMIT = 4 * BODY_LIMIT
-"""Bytes that are taken from the socket at most: head, chunk marks and body together."""
+RAW_FACTOR = 4
+"""Times the body's limit: bytes that are taken from the socket at most, head, chunk marks and body together."""
 FIRST_FINAL_STATUS = 200
 """What is below announces another answer, which never came."""
 
@@ -190,7 +190,7 @@ class Shot:
 
     def reply(self, raw: Reading) -> HttpReply:
         """The complete answer, with its body decoded; raises `Stop` when it cannot be decoded."""
-        body = decode_body(bytes(self.body), raw.headers.get("content-encoding", ""))
+        body = decode_body(bytes(self.body), raw.headers.get("content-encoding", ""), self.call.limit_bytes)
         if isinstance(body, MaybeSentReason):
             raise self.doubt(body)
         return HttpReply(raw.status, body, MappingProxyType(dict(raw.headers)), self.latency_ms())
@@ -238,7 +238,7 @@ def _read(shot: Shot, response: requests.Response) -> Reading:
     _check_head(shot, response.raw, headers)
     while piece := response.raw.read1(16384, decode_content=False):
         shot.body += piece
-        if len(shot.body) > BODY_LIMIT:
+        if len(shot.body) > shot.call.limit_bytes:
             raise shot.doubt(MaybeSentReason.TOO_LARGE)
     return Reading(response.status_code, headers)
 
@@ -327,7 +327,7 @@ def _body(call: HttpCall) -> bytes | None:
     return urlencode(call.form).encode("ascii") if call.form is not None else call.json
 
 
-def decode_body(body: bytes, encoding: str) -> bytes | MaybeSentReason:
+def decode_body(body: bytes, encoding: str, limit: int = BODY_LIMIT) -> bytes | MaybeSentReason:
     """The body without gzip or deflate, although none was asked for; a reason when it is broken, cut or too large."""
     kind = encoding.strip().lower()
     if kind in ("", "identity") or not body:
@@ -336,10 +336,10 @@ def decode_body(body: bytes, encoding: str) -> bytes | MaybeSentReason:
         return MaybeSentReason.PROTOCOL
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
-        plain = unpacker.decompress(body, BODY_LIMIT + 1)
+        plain = unpacker.decompress(body, limit + 1)
     except zlib.error:
         return MaybeSentReason.PROTOCOL
-    if len(plain) > BODY_LIMIT:
+    if len(plain) > limit:
         return MaybeSentReason.TOO_LARGE
     return plain if unpacker.eof else MaybeSentReason.CUT
 
@@ -357,7 +357,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fills `buffer` with what is there; each wait is at most the rest of the call's time."""
         shot = self._shot
-        if shot.taken > RAW_LIMIT:
+        if shot.taken > RAW_FACTOR * shot.call.limit_bytes:
             raise shot.doubt(MaybeSentReason.TOO_LARGE)
         with _named_trouble(shot):
             self._sock.settimeout(shot.remaining())

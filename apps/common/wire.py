@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 REDACTED = "***"
 BODY_LIMIT = 256 * 1024
-"""Bytes of an answer that are read at most; what is longer is cut and counts as unreadable."""
+"""Bytes of an answer that are read at most, unless the call says more; what is longer counts as unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class HttpCall:
     `params` is the query, `form` a url-encoded body, `json` a body already encoded; at most one body is given.
     `secrets` names the parameters (query or form) and headers whose values are never written down.
     `timeout_s` is the total time in seconds from the first connection try to the last byte of the answer.
+    `limit_bytes` is the longest body that is read; only lists of products need more than the usual limit.
     """
 
     method: str
@@ -30,6 +31,7 @@ class HttpCall:
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 30.0
     secrets: frozenset[str] = frozenset()
+    limit_bytes: int = BODY_LIMIT
 
     def __repr__(self) -> str:
         return f"HttpCall({self.redacted()!r})"

@@ -8,3 +8,7 @@ class ProvidersConfig(AppConfig):
 
     name = "apps.providers"
     label = "providers"
+
+    def ready(self) -> None:
+        """Register the check of the declarations."""
+        from apps.providers import checks  # noqa: F401 - importing registers it

@@ -17,6 +17,7 @@ from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_
 from apps.providers.contract import Account, Capabilities
 from apps.providers.options import BadOption, load_caps
 from apps.providers.registry import kind_choices, load_adapter, missing_ids
+from apps.providers.tokens import tokens_of
 
 IDENTITY = ("kind", "base_url", "login")
 """What makes an account the same account: frozen once a purchase was tried there (also by a trigger)."""
@@ -87,6 +88,7 @@ class Integration(models.Model):
             secrets=secrets,
             currency=self.currency,
             options=self.options,
+            tokens=tokens_of(self.pk, self.sealed_secrets),
         )
 
     def caps(self) -> Capabilities:

@@ -1,4 +1,4 @@
-"""An integration's capabilities: its protocol's, with the few figures that may differ per account."""
+"""An integration's capabilities: its protocol's, with what may differ per account, and its protocol's own knobs."""
 
 from __future__ import annotations
 
@@ -6,41 +6,87 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from apps.providers.contract import Capabilities, PollPlan
+from apps.providers.contract import Capabilities, Knob, PollPlan, contradictions
 from apps.providers.registry import load_adapter
 
-CAPS_OPTIONS = (
+SECONDS_OPTIONS = (
     "send_window_s",
     "place_timeout_s",
     "ask_timeout_s",
     "resolve_margin_s",
     "review_after_s",
+    "absent_after_s",
+    "resend_min_gap_s",
     "failed_final_after_s",
     "final_after_s",
 )
+COUNT_OPTIONS = ("status_batch_max", "burst")
+RATE_OPTIONS = ("rate_per_s",)
 POLL_OPTIONS = tuple(f"poll_{field.name}" for field in fields(PollPlan))
+CAPS_FIELDS = frozenset(field.name for field in fields(Capabilities))
 LEAST_S = 0.05
+MOST_COUNT = 1000
+TEXT_LIMIT = 200
 
 
 class BadOption(ValueError):
-    """An option of a provider account that is unknown or not a number of seconds."""
+    """An option of a provider account that is unknown, of the wrong form, or contradicts the others."""
 
 
 def load_caps(kind: str, options: Mapping[str, object]) -> Capabilities:
     """What an account of `kind` can, after its `options`. Raises `BadOption`, which lists the known ones."""
     adapter = load_adapter(kind)
-    own = set(getattr(adapter, "option_fields", ()))
-    known = {*CAPS_OPTIONS, *POLL_OPTIONS, *own}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise BadOption(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    seconds: dict[str, Any] = {name: _seconds(name, value) for name, value in options.items() if name not in own}
-    poll = {name.removeprefix("poll_"): seconds[name] for name in POLL_OPTIONS if name in seconds}
-    changed = {name: seconds[name] for name in CAPS_OPTIONS if name in seconds}
-    return replace(adapter.caps, poll=replace(adapter.caps.poll, **poll), **changed)
+    checked: dict[str, Any] = {name: _checked(name, value, adapter.option_fields) for name, value in options.items()}
+    poll = {name.removeprefix("poll_"): checked[name] for name in POLL_OPTIONS if name in checked}
+    changed = {name: value for name, value in checked.items() if name in CAPS_FIELDS}
+    caps = replace(adapter.caps, poll=replace(adapter.caps.poll, **poll), **changed)
+    for text in contradictions(caps):
+        raise BadOption(f"these options cannot be true together: {text}")
+    return caps
 
 
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not LEAST_S <= value <= 30 * 86400:
-        raise BadOption(f"option {name!r} must be a number of seconds from {LEAST_S} to 2592000")
+def _checked(name: str, value: object, knobs: Mapping[str, Knob]) -> object:
+    if name in knobs:
+        return _knob(name, value, knobs[name])
+    if name in (*SECONDS_OPTIONS, *POLL_OPTIONS):
+        return _number(name, value, "seconds", 30 * 86400)
+    if name in RATE_OPTIONS:
+        return _number(name, value, "requests a second", MOST_COUNT)
+    if name in COUNT_OPTIONS:
+        return _count(name, value)
+    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, *knobs})
+    raise BadOption(f"unknown option {name!r}; known are {', '.join(known)}")
+
+
+def _number(name: str, value: object, unit: str, most: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not LEAST_S <= value <= most:
+        raise BadOption(f"option {name!r} must be a number of {unit} from {LEAST_S} to {most}")
     return float(value)
+
+
+def _count(name: str, value: object) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_COUNT:
+        raise BadOption(f"option {name!r} must be a whole number from 1 to {MOST_COUNT}")
+    return value
+
+
+def _knob(name: str, value: object, knob: Knob) -> object:
+    if knob.form == "flag" and type(value) is bool:
+        return value
+    if knob.form == "choice" and value in knob.choices:
+        return value
+    if knob.form == "text" and _is_text(value):
+        return value
+    if knob.form == "table" and isinstance(value, dict) and all(map(_is_text, (*value, *value.values()))):
+        return value
+    wanted = {
+        "flag": "true or false",
+        "choice": f"one of {', '.join(knob.choices)}",
+        "text": f"a text of at most {TEXT_LIMIT} printable characters",
+        "table": "an object of short texts",
+    }
+    raise BadOption(f"option {name!r} must be {wanted[knob.form]}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= TEXT_LIMIT and value.isprintable()

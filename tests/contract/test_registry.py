@@ -5,13 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apps.providers import contract
+from apps.providers.adapters.znet import Znet
+from apps.providers.checks import kinds_are_declared
+from apps.providers.contract import PollPlan
 from apps.providers.registry import ADAPTERS, UnknownKind, kind_choices, load_adapter
-from tests.contract.suite import BALANCES, MEANING, AdapterContract, recorded, situation_of
+from tests.contract.suite import AdapterContract, InBatches, WithCodes, WithReference
 
 FORBIDDEN = ("django", "requests", "aiohttp", "socket", "apps.simulator", "apps.orders", "apps.providers.adapters")
 
@@ -26,6 +31,13 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
+def contract_of(kind: str) -> type[AdapterContract]:
+    """The contract class of a kind, in the test module of the same name."""
+    module = importlib.import_module(f"tests.contract.test_{kind}")
+    classes = [value for value in vars(module).values() if inspect.isclass(value) and value is not AdapterContract]
+    return next(one for one in classes if issubclass(one, AdapterContract) and one.kind == kind)
+
+
 class TestAdapters:
     @pytest.mark.parametrize("kind", ADAPTERS)
     def test_is_registered_under_its_own_kind(self, kind: str) -> None:
@@ -33,13 +45,15 @@ class TestAdapters:
 
     @pytest.mark.parametrize("kind", ADAPTERS)
     def test_has_a_contract_class(self, kind: str) -> None:
-        module = importlib.import_module(f"tests.contract.test_{kind}")
-        classes = [value for value in vars(module).values() if inspect.isclass(value)]
-        assert kind in [one.kind for one in classes if issubclass(one, AdapterContract) and one is not AdapterContract]
+        assert contract_of(kind).kind == kind
 
     @pytest.mark.parametrize("kind", ADAPTERS)
-    def test_has_recorded_replies_for_each_situation(self, kind: str) -> None:
-        assert {situation_of(path) for path in recorded(kind)} == {*MEANING, *BALANCES}
+    def test_answers_the_questions_that_its_capabilities_raise(self, kind: str) -> None:
+        caps, contracts = ADAPTERS[kind].caps, contract_of(kind)
+        impossible = contracts.IMPOSSIBLE
+        assert issubclass(contracts, WithReference) is (caps.ref_format != "none")
+        assert issubclass(contracts, InBatches) is (caps.status_batch_max > 1)
+        assert issubclass(contracts, WithCodes) is ("ask.completed_with_code" not in impossible)
 
     @pytest.mark.parametrize("kind", ADAPTERS)
     def test_imports_no_framework_no_network_and_no_other_adapter(self, kind: str) -> None:
@@ -73,3 +87,61 @@ class TestKindChoices:
     def test_lists_kind_and_label(self) -> None:
         assert ("znet", "ZNET (PIN)") in kind_choices()
         assert len(kind_choices()) == len(ADAPTERS)
+
+
+CAPS = ADAPTERS["znet"].caps
+
+CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"resend_same_ref_safe": True}, "proven"),
+    ({"ref_format": "none", "find_by_own_ref": False}, "no duplicate behaviour"),
+    ({"ref_format": "none", "dedup": "none"}, "nothing is found"),
+    ({"ref_max_len": 17}, "18 digits"),
+    ({"ref_format": "uuid4"}, "uuid4"),
+    ({"absent_after_s": 900.0, "find_by_own_ref": False}, "look-up"),
+    ({"absent_after_s": 649.0}, "after 650 s at least"),
+    ({"ask_may_create": True, "ref_max_age_s": 1.0}, "must be safe"),
+    ({"ask_may_create": True, "dedup": "rejects", "resend_same_ref_safe": True}, "must age"),
+    (
+        {"ask_may_create": True, "dedup": "rejects", "resend_same_ref_safe": True, "ref_max_age_s": 1.0},
+        "sooner than re-sends",
+    ),
+    ({"status_batch_max": 0}, "at least one"),
+    ({"burst": 0}, "at least one"),
+    ({"status_batch_max": 2}, "list form"),
+    ({"list_form": "csv"}, "list form"),
+    ({"rate_per_s": 0.0}, "above zero"),
+    ({"final_after_s": 0.0}, "flip"),
+    ({"flipping": frozenset()}, "flip"),
+    ({"poll": PollPlan(floor_s=40)}, "rise"),
+]
+
+
+class TestContradictions:
+    @pytest.mark.parametrize(("changes", "text"), CONTRADICTIONS)
+    def test_are_told(self, changes: dict[str, Any], text: str) -> None:
+        assert any(text in told for told in contract.contradictions(replace(CAPS, **changes)))
+
+    def test_absence_where_asking_may_buy_is_told(self) -> None:
+        changed = replace(CAPS, absent_after_s=650.0, ask_may_create=True)
+        assert "where asking may buy, not-found proves nothing" in contract.contradictions(changed)
+
+    def test_a_batch_of_re_sends_is_told(self) -> None:
+        changed = replace(CAPS, ask_may_create=True, status_batch_max=2)
+        assert "a re-send is one order at a time" in contract.contradictions(changed)
+
+    def test_a_declaration_that_leaves_a_trait_out_does_not_load(self) -> None:
+        traits = {field.name: getattr(CAPS, field.name) for field in fields(CAPS)}
+        for name in traits:
+            with pytest.raises(TypeError, match=name):
+                contract.Capabilities(**{key: value for key, value in traits.items() if key != name})
+
+    def test_keeps_the_hub_from_starting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        broken = Znet()
+        broken.caps = replace(CAPS, rate_per_s=0.0)
+        monkeypatch.setitem(ADAPTERS, "znet", broken)
+        errors = kinds_are_declared(None)
+        assert [(error.id, error.msg) for error in errors] == [
+            ("providers.E001", "Provider kind 'znet': a rate is above zero.")
+        ]
+        monkeypatch.undo()
+        assert kinds_are_declared(None) == []

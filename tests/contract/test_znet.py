@@ -10,10 +10,10 @@ from apps.common.wire import Answer, HttpReply, MaybeSent, MaybeSentReason
 from apps.providers.adapters import znet
 from apps.providers.adapters.znet import REFUSAL_WORDS, REFUSALS, TextClass, classify
 from apps.providers.contract import Account, Code, OrderRef, Outcome, PlaceRequest, PollPlan, Result
-from tests.contract.suite import AdapterContract, converse
+from tests.contract.suite import AdapterContract, WithCodes, WithReference, converse
 
 
-class TestZnet(AdapterContract):
+class TestZnet(WithReference, WithCodes, AdapterContract):
     kind = "znet"
     account = Account("http://panel.invalid", "dealer-5301", {"sifre": "p4ss-word-x"}, "TRY")
     request = PlaceRequest("100000000000000042", {"oyun": "152", "kupur": "60"}, "5123456789")
@@ -21,6 +21,13 @@ class TestZnet(AdapterContract):
     code = Code("0012-ABCD-3456")
     balance = Decimal("1250.50")
     delivered = "OK|2|CODE|Onaylandı"
+    refusing_words = (b"hatal", b"ersiz", b"Bulunamad", b"yok", b"YETERS")
+    IMPOSSIBLE = {
+        "place.completed": "`OK` on pin_ekle is acceptance; delivery is told by pin_kontrol alone",
+        "place.rate_limited": "the panels publish no limit and have no word for it",
+        "ask.partial": "an order has one unit",
+        "ask.reversed": "there is no state for it",
+    }
 
 
 ZNET = znet.Znet()

@@ -14,7 +14,8 @@ import pytest
 from apps.orders.news import News, Verb
 from apps.orders.states import ATTEMPT_EDGES, FREEING, HOLDING, AttemptState, DueKind
 from apps.orders.verdicts import PIN_ALARM, Plan, Standing, Verdict, decide
-from apps.providers.contract import Capabilities, Code, Outcome, PollPlan, Result
+from apps.providers.contract import Code, Outcome, PollPlan, Result
+from apps.providers.registry import load_adapter
 
 A = AttemptState
 
@@ -23,7 +24,8 @@ CREATED = NOW - timedelta(minutes=5)
 DEADLINE = CREATED + timedelta(hours=24)
 PIN = (Code("AAAA-BBBB"),)
 
-CAPS = Capabilities(
+CAPS = replace(
+    load_adapter("znet").caps,
     dedup="unproven",
     final_after_s=43_200,
     flipping=frozenset({"failed"}),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache, partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from apps.common.wire import REDACTED, Answer, HttpCall, HttpReply, NotSent
@@ -21,6 +22,7 @@ from apps.providers.contract import (
     Balance,
     Capabilities,
     Code,
+    Knob,
     OrderRef,
     Outcome,
     PlaceRequest,
@@ -210,21 +212,38 @@ class Znet:
     kind: str = "znet"
     label: str = "ZNET (PIN)"
     caps: Capabilities = Capabilities(
+        ref_format="digits18",
+        ref_max_len=30,
+        ref_max_age_s=None,
         dedup="unproven",
         resend_same_ref_safe=False,
+        resend_min_gap_s=60,
         find_by_own_ref=True,
-        status_batch_max=1,
-        ref_format="digits18",
-        place_timeout_s=30,
         absent_after_s=None,
-        final_after_s=43200,
-        flipping=frozenset({"failed"}),
-        failed_final_after_s=60,
+        ask_may_create=False,
+        query_window_s=None,
+        status_batch_max=1,
+        list_form="one",
+        send_window_s=20,
+        place_timeout_s=30,
+        ask_timeout_s=20,
+        resolve_margin_s=10,
+        review_after_s=900,
+        rate_per_s=5,
+        burst=4,
         poll=PollPlan(first_s=60, base_s=30, cap_s=600, floor_s=10),
+        flipping=frozenset({"failed"}),
+        final_after_s=43200,
+        failed_final_after_s=60,
         quantity="one",
+        webhook="none",
+        balance_check=True,
     )
     secret_fields: tuple[str, ...] = ("sifre",)
     mapping_fields: tuple[str, ...] = ("oyun", "kupur")
+    option_fields: Mapping[str, Knob] = MappingProxyType(
+        {"dedup": Knob("choice", ("unproven", "rejects", "returns_original")), "resend_same_ref_safe": Knob("flag")}
+    )
 
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Orders one unit. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
