@@ -102,6 +102,9 @@ class CodeOut(BaseModel):
 
     value: str
     serial: str
+    pin: str
+    url: str
+    expires: str
 
 
 class CodesOut(BaseModel):

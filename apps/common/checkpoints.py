@@ -13,6 +13,7 @@ CHECKPOINTS = frozenset(
         "settle.before_commit",
         "settle.after_commit",
         "ask.after_claim",
+        "ask.before_first_byte",
         "ask.after_answers",
         "apply.before_commit",
         "apply.after_commit",

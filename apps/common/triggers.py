@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
@@ -49,6 +50,32 @@ class Forbid:
 def append_only(table: str) -> list[Forbid]:
     """No update and no delete, ever."""
     return [Forbid(table, action, f"{table} is append-only") for action in ("UPDATE", "DELETE")]
+
+
+def installed(connection: BaseDatabaseWrapper) -> set[str]:
+    """The names of the triggers that the database has switched on."""
+    if connection.vendor == "postgresql":
+        sql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
+    else:
+        sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return {str(name) for (name,) in cursor.fetchall()}
+
+
+def restore(rules: Sequence[Forbid]) -> migrations.RunPython:
+    """A migration operation that makes those of the triggers that are gone: SQLite drops them when it remakes a table.
+
+    Put it behind every operation that alters such a table, and in front for the way back.
+    """
+
+    def make(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        missing = [rule for rule in rules if rule.name not in installed(editor.connection)]
+        for rule in missing:
+            for statement in rule.create(editor.connection.vendor):
+                editor.execute(statement, params=None)
+
+    return migrations.RunPython(make, make)
 
 
 def install(rules: Sequence[Forbid]) -> migrations.RunPython:

@@ -96,7 +96,7 @@ def migrations(now: datetime) -> list[Finding]:
 
 def append_only(now: datetime) -> list[Finding]:
     """The triggers that guard the story, the evidence and the ledger are there and switched on."""
-    missing = sorted(set(wanted_triggers()) - installed_triggers())
+    missing = sorted(set(wanted_triggers()) - triggers.installed(connection))
     if not missing:
         return []
     remedy = (
@@ -114,17 +114,6 @@ def wanted_triggers() -> list[str]:
             if isinstance(operation, RunPython) and operation.code.__module__ == triggers.__name__:
                 operation.code(StateApps([], {}), editor)
     return [name for statement in editor.collected_sql for name in re.findall(r"^CREATE TRIGGER (\w+)", statement)]
-
-
-def installed_triggers() -> set[str]:
-    """The names of the triggers that the database has switched on."""
-    if connection.vendor == "postgresql":
-        sql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
-    else:
-        sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return {str(name) for (name,) in cursor.fetchall()}
 
 
 SAFE_SETTINGS: dict[str, dict[str, tuple[frozenset[str], str]]] = {

@@ -113,6 +113,9 @@ class ShownCode:
     code_id: int
     value: str
     serial: str
+    pin: str
+    url: str
+    expires: str
 
 
 def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:

@@ -94,7 +94,9 @@ def drop_dispatch(order: Order) -> None:
     DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).delete()
 
 
-def plan_attempt(attempt: Attempt, plan: Plan | None, *, fence: int | None, seen: str, now: datetime) -> bool:
+def plan_attempt(
+    attempt: Attempt, plan: Plan | None, *, fence: int | None, seen: str, now: datetime, is_asked: bool = True
+) -> bool:
     """Write the attempt's next due time, or delete its row when it is closed.
 
     Scheduling by an older fence is dropped: whoever claimed the row since will write its own. Returns whether it was.
@@ -118,5 +120,7 @@ def plan_attempt(attempt: Attempt, plan: Plan | None, *, fence: int | None, seen
     if fence is not None and row.fence != fence:
         return False
     news = {"digest": seen, "same_since": row.same_since if row.digest == seen and row.same_since else now}
-    fields = {"kind": plan.kind, "next_at": plan.at, "tries": plan.tries, "errors": plan.errors, "asked_at": now}
-    return rows.filter(fence=row.fence).update(asked=F("asked") + 1, **fields, **news) == 1
+    fields: dict[str, object] = {"kind": plan.kind, "next_at": plan.at, "tries": plan.tries, "errors": plan.errors}
+    if is_asked:
+        fields |= {"asked_at": now, "asked": F("asked") + 1}
+    return rows.filter(fence=row.fence).update(**fields, **news) == 1

@@ -13,7 +13,7 @@ from apps.providers.contract import Code
 
 def record_evidence(attempt: Attempt, news: News) -> Evidence:
     """Append what was asked (redacted) and what came back (sealed, at most 256 KiB)."""
-    body = body_of(news.exchange)[:BODY_LIMIT]
+    body = (news.result.raw or body_of(news.exchange))[:BODY_LIMIT]
     answer = news.exchange.answer if news.exchange else None
     return Evidence.objects.create(
         order_id=attempt.order_id,
@@ -35,13 +35,16 @@ def record_evidence(attempt: Attempt, news: News) -> Evidence:
 def store_codes(attempt: Attempt, codes: tuple[Code, ...], *, is_quarantined: bool, now: datetime) -> list[OrderCode]:
     """Append the codes that this attempt does not have yet and return them; what is stored is never overwritten."""
     known = set(OrderCode.objects.filter(attempt=attempt).values_list("blind_index", flat=True))
-    fresh = {blind_index(code.value): code for code in codes}
+    fresh = {index_of(code): code for code in codes}
     return [
         OrderCode.objects.create(
             order_id=attempt.order_id,
             attempt=attempt,
             sealed=seal_text(code.value),
-            sealed_serial=seal_text(code.serial) if code.serial else "",
+            sealed_serial=_seal_part(code.serial),
+            sealed_pin=_seal_part(code.pin),
+            sealed_url=_seal_part(code.url),
+            expires_on=code.expires,
             blind_index=index,
             is_quarantined=is_quarantined,
             created_at=now,
@@ -49,6 +52,15 @@ def store_codes(attempt: Attempt, codes: tuple[Code, ...], *, is_quarantined: bo
         for index, code in fresh.items()
         if index not in known
     ]
+
+
+def _seal_part(text: str) -> str:
+    return seal_text(text) if text else ""
+
+
+def index_of(code: Code) -> str:
+    """The blind index of a code; the PIN of a card counts with its number."""
+    return blind_index(f"{code.value}\x1f{code.pin}" if code.pin else code.value)
 
 
 def was_sold_before(codes: list[OrderCode]) -> bool:

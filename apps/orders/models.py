@@ -225,6 +225,9 @@ class OrderCode(models.Model):
     attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="codes")
     sealed = models.TextField()
     sealed_serial = models.TextField(blank=True, default="")
+    sealed_pin = models.TextField(blank=True, default="", db_default="")
+    sealed_url = models.TextField(blank=True, default="", db_default="")
+    expires_on = models.DateField(null=True, blank=True)
     blind_index = models.CharField(max_length=64, db_index=True)
     is_quarantined = models.BooleanField(default=False)
     created_at = models.DateTimeField()
@@ -237,9 +240,11 @@ class OrderCode(models.Model):
         return f"code {self.pk}"
 
     def reveal(self) -> dict[str, str]:
-        """The code in clear: `value` and `serial`. The caller records who looked."""
-        serial = open_text(self.sealed_serial) if self.sealed_serial else ""
-        return {"value": open_text(self.sealed), "serial": serial}
+        """The code in clear: `value`, `serial`, `pin`, `url` and the ISO date of `expires`, each empty where there is
+        none. The caller records who looked."""
+        sealed = {"value": self.sealed, "serial": self.sealed_serial, "pin": self.sealed_pin, "url": self.sealed_url}
+        expires = self.expires_on.isoformat() if self.expires_on else ""
+        return {**{name: open_text(text) if text else "" for name, text in sealed.items()}, "expires": expires}
 
 
 class OrderEvent(models.Model):

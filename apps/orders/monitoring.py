@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,15 +15,18 @@ from apps.common.checkpoints import checkpoint
 from apps.common.guards import check_no_transaction
 from apps.common.logs import get_logger
 from apps.common.multiplex import Job, JobResult, Lane, ask_many
-from apps.common.wire import Answer, HttpCall
+from apps.common.talk import Exchange, TalkFailed, drive
+from apps.common.transport import send_once
+from apps.common.wire import Answer, HttpCall, NotSentReason
 from apps.journal import heartbeats
 from apps.orders import due, outcomes
 from apps.orders.due import Claim
-from apps.orders.models import Attempt
-from apps.orders.news import News, Verb
+from apps.orders.models import Attempt, AttemptUnit, DueCheck
+from apps.orders.news import News
+from apps.orders.questions import Question, load_questions, not_asked
 from apps.orders.services import try_auto_dispatch
-from apps.orders.states import AttemptState
-from apps.providers.contract import Adapter, OrderRef, Outcome, Result
+from apps.orders.states import UnitStatus
+from apps.providers.contract import Outcome, Result
 from apps.providers.models import Integration
 from apps.providers.registry import load_adapter
 
@@ -111,10 +114,15 @@ def claim_due(now: datetime) -> list[Claim]:
     claims: list[Claim] = []
     for lane in lanes:
         integration = integrations[lane]
-        lease = lease_of(integration)
-        rounds = max(int(lease.total_seconds() / 2 // integration.caps().ask_timeout_s), 1)
-        claims += due.claim_lane(lane, now, lease, LANE_CONCURRENCY * rounds)
+        claims += due.claim_lane(lane, now, lease_of(integration), most_at_once(integration))
     return claims
+
+
+def most_at_once(integration: Integration) -> int:
+    """Orders that one round may ask about: what the account's rate and its slowest answers allow in half a lease."""
+    caps, half_s = integration.caps(), lease_of(integration).total_seconds() / 2
+    slow = min(caps.burst, LANE_CONCURRENCY) * max(int(half_s // caps.ask_timeout_s), 1)
+    return max(min(slow, int(half_s * caps.rate_per_s)), 1) * caps.status_batch_max
 
 
 def dispatch_many(order_ids: Sequence[int]) -> None:
@@ -136,79 +144,140 @@ def _dispatch_in_thread(order_id: int) -> None:
 # --- asking
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A claimed attempt with the verb to ask by."""
-
-    claim: Claim
-    attempt: Attempt
-    verb: Verb
-
-
 def ask_and_apply(claims: Sequence[Claim]) -> list[News]:
     """Ask about every claimed attempt, once, many at a time, and apply what came back."""
     check_no_transaction()
     if not claims:
         return []
     checkpoint("ask.after_claim")
-    questions = load_questions(claims)
-    longest = max((question.attempt.integration.caps().ask_timeout_s for question in questions), default=0)
-    jobs = [as_job(index, question) for index, question in enumerate(questions)]
-    results = ask_many(jobs, concurrency=4 * LANE_CONCURRENCY, total_timeout_s=2 * longest)
-    checkpoint("ask.after_answers")
-    now = clock.now()
-    news = [as_news(question, result, now) for question, result in zip(questions, results, strict=True)]
+    news = ask_all(load_questions(claims, clock.now()))
     outcomes.apply(news)
     return news
 
 
-def load_questions(claims: Sequence[Claim]) -> list[Question]:
-    """The claimed attempts, and whether to look each up or to ask its state."""
-    attempts = Attempt.objects.select_related("integration").in_bulk([claim.attempt_id for claim in claims])
-    return [Question(claim, attempts[claim.attempt_id], _verb(attempts[claim.attempt_id])) for claim in claims]
+def ask_all(questions: Sequence[Question]) -> list[News]:
+    """Put every question that may be put: those that may buy one by one, the rest in batches, side by side."""
+    barred = [question for question in questions if question.why_not is not None]
+    open_ones = [question for question in questions if question.why_not is None]
+    careful = [question for question in open_ones if question.attempt.integration.caps().ask_may_create]
+    batches = batched([question for question in open_ones if question not in careful])
+    answers = [*ask_carefully(careful), *ask_in_batches(batches)]
+    checkpoint("ask.after_answers")
+    now = clock.now()
+    told = [news for answer in answers for news in answer.news(now)]
+    return [*(not_asked(question, now) for question in barred), *told]
 
 
-def _verb(attempt: Attempt) -> Verb:
-    return "find" if attempt.state in (AttemptState.SENDING, AttemptState.IN_DOUBT) else "status"
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Questions that one conversation answers."""
+
+    questions: tuple[Question, ...]
+
+    @property
+    def first(self) -> Question:
+        """The one whose account speaks for all of them."""
+        return self.questions[0]
 
 
-def as_job(index: int, question: Question) -> Job[Result | None]:
-    """The question as a conversation for the multiplexer, in its integration's lane."""
-    integration = question.attempt.integration
-    return Job(
-        key=index,
-        talk=_talk(load_adapter(integration.kind), question),
-        policy=integration.egress_policy(),
-        lane=Lane(integration.pk, LANE_CONCURRENCY),
-    )
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A batch with what came back for it."""
+
+    batch: Batch
+    results: Mapping[str, Result]
+    exchange: Exchange | None
+
+    def news(self, now: datetime) -> list[News]:
+        """The answer to each question; a missing or foreign one is no information."""
+        return [self._news(question, now) for question in self.batch.questions]
+
+    def _news(self, question: Question, now: datetime) -> News:
+        reference = question.attempt.reference
+        result = self.results.get(reference)
+        if not isinstance(result, Result) or result.own_ref != reference:
+            result = Result(Outcome.UNKNOWN, reference, reason_code="no_answer_for_this_reference")
+        return question.news(result, self.exchange, now)
 
 
-def _talk(adapter: Adapter, question: Question) -> Generator[HttpCall, Answer, Result | None]:
-    attempt = question.attempt
-    account = attempt.integration.account()
-    ref = OrderRef(attempt.reference, attempt.provider_order_id, attempt.created_at)
-    if question.verb == "find":
-        return (yield from adapter.find(account, ref))
-    found = yield from adapter.status(account, [ref])
-    return found.get(attempt.reference)
+def batched(questions: Sequence[Question]) -> list[Batch]:
+    """Questions of one account together, as many as its provider answers at once; look-ups each alone."""
+    batches = [Batch((question,)) for question in questions if question.verb == "find"]
+    by_lane: dict[int, list[Question]] = {}
+    for question in questions:
+        if question.verb == "status":
+            by_lane.setdefault(question.attempt.integration_id, []).append(question)
+    for together in by_lane.values():
+        most = together[0].attempt.integration.caps().status_batch_max
+        batches += [Batch(tuple(together[start : start + most])) for start in range(0, len(together), most)]
+    return batches
 
 
-def as_news(question: Question, answered: JobResult[Result | None], now: datetime) -> News:
-    """What came back as news; a missing or foreign answer is no information."""
-    reference = question.attempt.reference
-    result = answered.value if answered.error is None else None
-    if not isinstance(result, Result) or result.own_ref != reference:
-        result = Result(Outcome.UNKNOWN, reference, reason_code="no_answer_for_this_reference")
-    return News(
-        attempt_id=question.attempt.pk,
-        order_id=question.attempt.order_id,
-        verb=question.verb,
-        result=result,
-        exchange=answered.exchanges[-1] if answered.exchanges else None,
-        at=now,
-        fence=question.claim.fence,
-        send_no=question.attempt.send_no,
-    )
+def ask_in_batches(batches: Sequence[Batch]) -> list[Answered]:
+    """Every batch as one conversation, multiplexed."""
+    longest = max((batch.first.attempt.integration.caps().ask_timeout_s for batch in batches), default=0)
+    jobs = [as_job(index, batch) for index, batch in enumerate(batches)]
+    results = ask_many(jobs, concurrency=4 * LANE_CONCURRENCY, total_timeout_s=2 * longest)
+    return [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
+
+
+def as_job(index: int, batch: Batch) -> Job[Mapping[str, Result]]:
+    """The batch as a conversation for the multiplexer, in its integration's lane."""
+    integration = batch.first.attempt.integration
+    return Job(key=index, talk=_talk(batch), policy=integration.egress_policy(), lane=lane_of(integration))
+
+
+def lane_of(integration: Integration) -> Lane:
+    """How many requests the account may have open, and how far apart they begin."""
+    caps = integration.caps()
+    return Lane(integration.pk, min(caps.burst, LANE_CONCURRENCY), gap_s=1 / caps.rate_per_s)
+
+
+def _answered(batch: Batch, result: JobResult[Mapping[str, Result]]) -> Answered:
+    is_good = result.error is None and isinstance(result.value, Mapping)
+    exchange = result.exchanges[-1] if result.exchanges else None
+    return Answered(batch, result.value or {} if is_good else {}, exchange)
+
+
+def _talk(batch: Batch) -> Generator[HttpCall, Answer, Mapping[str, Result]]:
+    integration = batch.first.attempt.integration
+    adapter, account = load_adapter(integration.kind), integration.account()
+    refs = [question.ref() for question in batch.questions]
+    if batch.first.verb == "find":
+        return {refs[0].own_ref: (yield from adapter.find(account, refs[0]))}
+    return (yield from adapter.status(account, refs))
+
+
+def ask_carefully(questions: Sequence[Question]) -> list[Answered]:
+    """Questions that would buy if the provider had forgotten the first purchase: each over the one careful send."""
+    with ThreadPoolExecutor(DISPATCH_THREADS, thread_name_prefix="ask") as pool:
+        return list(pool.map(_ask_one_carefully, questions))
+
+
+def _ask_one_carefully(question: Question) -> Answered:
+    batch, policy = Batch((question,)), question.attempt.integration.egress_policy()
+    guard = AskGuard(question.claim)
+    try:
+        results, exchanges = drive(_talk(batch), lambda call: send_once(call, policy=policy, before_first_byte=guard))
+    except TalkFailed as failure:
+        return Answered(batch, {}, failure.exchanges[-1] if failure.exchanges else None)
+    finally:
+        connection.close()
+    return Answered(batch, results, exchanges[-1] if exchanges else None)
+
+
+@dataclass(frozen=True, slots=True)
+class AskGuard:
+    """Asked just before the first byte of a question that may buy: the claim and the units are still ours."""
+
+    claim: Claim
+
+    def __call__(self) -> NotSentReason | None:
+        """None when the byte may be written, else why not."""
+        checkpoint("ask.before_first_byte")
+        is_mine = DueCheck.objects.filter(pk=self.claim.row_id, fence=self.claim.fence, next_at__gt=clock.now())
+        holds = AttemptUnit.objects.filter(attempt_id=self.claim.attempt_id, holds=True, unit__status=UnitStatus.HELD)
+        return None if is_mine.exists() and holds.exists() else NotSentReason.SUPERSEDED
 
 
 def poll_forever(stop_after_s: float | None, pause_s: float) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from apps.common.crypto import digest
 from apps.common.talk import Exchange
 from apps.common.wire import HttpReply, MaybeSent, NotSent
+from apps.providers.actions import Why
 from apps.providers.contract import Outcome, Result
 
 Verb = Literal["place", "find", "status"]
@@ -19,7 +20,10 @@ NO_INFORMATION = frozenset({Outcome.UNKNOWN, Outcome.AUTH_ERROR, Outcome.RATE_LI
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One answer about one attempt. `fence` is the due row's when it was claimed: only its holder may reschedule."""
+    """One answer about one attempt. `fence` is the due row's when it was claimed: only its holder may reschedule.
+
+    `barred`: the question was not put, for this reason.
+    """
 
     attempt_id: int
     order_id: int
@@ -29,10 +33,12 @@ class News:
     at: datetime
     fence: int
     send_no: int
+    barred: Why | None = None
 
     def class_digest(self) -> str:
         """Sixteen hex digits that change when the class of the answer or its bytes change."""
-        return digest(f"{self.result.outcome}:".encode() + body_of(self.exchange))[:16]
+        told = f"{self.result.outcome}:{self.barred or ''}:".encode()
+        return digest(told + (self.result.raw or body_of(self.exchange)))[:16]
 
 
 def knowledge_of(exchange: Exchange | None) -> str:

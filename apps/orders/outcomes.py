@@ -7,6 +7,7 @@ Facts are merged by state, from anyone and in any order; scheduling only by whoe
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, O
 from apps.orders.tally import Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Standing, Verdict, decide
 from apps.providers import troubles
+from apps.providers.actions import UNASKABLE
 from apps.providers.contract import Outcome
 from apps.wallet import ledger
 
@@ -48,8 +50,12 @@ EXTERNAL: dict[str, ExternalStatus] = {
 }
 """What people read of a piece of news; whatever is not here leaves the word as it was."""
 
-QUIET = frozenset({"in_progress", "unchanged", "no_information", "code_missing", "not_found"})
+QUIET = frozenset({"in_progress", "unchanged", "no_information", "code_missing", "not_found", "not_asked"})
 """News that, repeated, only counts on the due row."""
+
+
+DOUBTFUL = frozenset({"waiting:in_doubt"} | {f"waiting:{why}" for why in UNASKABLE})
+"""Reasons of a review that last as long as an attempt is in doubt: nobody answers, or nobody may be asked."""
 
 
 @dataclass(slots=True)
@@ -156,12 +162,12 @@ def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: dat
 
 
 def _standing(order: Order, attempt: Attempt, row: DueCheck | None) -> Standing:
-    has_code = OrderCode.objects.filter(attempt=attempt, is_quarantined=False).exists()
     return Standing(
         state=AttemptState(attempt.state),
         send_no=attempt.send_no,
         needs_code=order.needs_code and not attempt.is_surplus,
-        has_code=has_code,
+        codes=OrderCode.objects.filter(attempt=attempt, is_quarantined=False).count(),
+        units=AttemptUnit.objects.filter(attempt=attempt).count(),
         order_in_review=order.status == OrderStatus.REVIEW,
         order_deadline_at=order.deadline_at,
         created_at=attempt.created_at,
@@ -221,9 +227,13 @@ def _note_trouble(attempt: Attempt, news: News) -> None:
 def save_provider_referans(order: Order, attempt: Attempt, news: News) -> None:
     """The reference that the provider knows the order by: of the first attempt that holds a unit, else the latest."""
     holder = (
-        Attempt.objects.filter(order=order, attempt_units__holds=True).exclude(state=A.NOT_SENT).order_by("id").first()
+        Attempt.objects.select_related("integration")
+        .filter(order=order, attempt_units__holds=True)
+        .exclude(state=A.NOT_SENT)
+        .order_by("id")
+        .first()
     )
-    fields = {"provider_referans": (holder or attempt).reference}
+    fields = {"provider_referans": _known_as(holder or attempt, news)}
     if news.result.provider_id:
         fields["external_order_id"] = news.result.provider_id[:120]
         Attempt.objects.filter(pk=attempt.pk).update(provider_order_id=news.result.provider_id[:120])
@@ -233,6 +243,14 @@ def save_provider_referans(order: Order, attempt: Attempt, news: News) -> None:
     Order.objects.filter(pk=order.pk).update(**fields)
     for name, value in fields.items():
         setattr(order, name, value)
+
+
+def _known_as(attempt: Attempt, news: News) -> str:
+    """Our reference, or the provider's own id where it takes none and has told it."""
+    if attempt.integration.caps().ref_format != "none":
+        return attempt.reference
+    told = news.result.provider_id if news.attempt_id == attempt.pk else ""
+    return (told or attempt.provider_order_id or attempt.reference)[:64]
 
 
 def _open_cases(order: Order, attempt: Attempt, verdict: Verdict, new: list[OrderCode], now: datetime) -> None:
@@ -268,7 +286,7 @@ def _fold(order: Order, verdict: Verdict, now: datetime) -> Tally:
 
 def _review_of_others(order: Order) -> str:
     """An order stays in review for doubt while any of its attempts is in doubt."""
-    if order.status != OrderStatus.REVIEW or order.reason != "waiting:in_doubt":
+    if order.status != OrderStatus.REVIEW or order.reason not in DOUBTFUL:
         return ""
     in_doubt = Attempt.objects.filter(order=order, state=A.IN_DOUBT, attempt_units__holds=True).exists()
     return order.reason if in_doubt else ""
@@ -280,13 +298,14 @@ def unit_facts(order: Order) -> list[UnitFacts]:
         link.unit_id: link.attempt
         for link in AttemptUnit.objects.filter(unit__order=order, holds=True).select_related("attempt")
     }
-    with_code = set(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
+    codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
+    units = Counter(AttemptUnit.objects.filter(attempt__order=order).values_list("attempt_id", flat=True))
     return [
         UnitFacts(
             id=unit.pk,
             status=UnitStatus(unit.status),
             holder=AttemptState(holders[unit.pk].state) if unit.pk in holders else None,
-            holder_has_code=unit.pk in holders and holders[unit.pk].pk in with_code,
+            holder_has_code=unit.pk in holders and codes[holders[unit.pk].pk] >= units[holders[unit.pk].pk],
         )
         for unit in OrderUnit.objects.filter(order=order).order_by("n")
     ]
@@ -371,7 +390,10 @@ def tell(change: Change, data: dict[str, object] | None = None) -> OrderEvent | 
 def schedule(change: Change) -> Plan | None:
     """Write when to look next: the attempt's row, and the order's dispatch row while units are free."""
     verdict, news, order = change.verdict, change.news, change.order
-    due.plan_attempt(change.attempt, verdict.plan, fence=news.fence, seen=news.class_digest(), now=news.at)
+    is_asked = news.barred is None
+    due.plan_attempt(
+        change.attempt, verdict.plan, fence=news.fence, seen=news.class_digest(), now=news.at, is_asked=is_asked
+    )
     if change.tally is None:
         return verdict.plan
     if change.tally.dispatch_at is None:

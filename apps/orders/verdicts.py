@@ -9,12 +9,16 @@ from datetime import datetime, timedelta
 from apps.common.backoff import error_gap_s, spec_gap_s, with_jitter
 from apps.orders.news import NO_INFORMATION, News
 from apps.orders.states import FREEING, AttemptState, DueKind
+from apps.providers.actions import UNASKABLE, is_failure_final
 from apps.providers.contract import Capabilities, Code, Outcome
 
 A = AttemptState
 
 PIN_ALARM = timedelta(minutes=15)
 """A delivery whose PIN is missing this long is told as overdue."""
+
+REMINDER = timedelta(days=1)
+"""An order that nobody may be asked about any more is looked at again this often, until a person has decided."""
 
 REFUSALS = frozenset(
     {
@@ -30,12 +34,16 @@ REFUSALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One attempt and its order as they are before the news. `tries` and `errors` are the due row's."""
+    """One attempt and its order as they are before the news. `tries` and `errors` are the due row's.
+
+    `codes` counts the different codes that are stored, of which a product with codes needs one per unit.
+    """
 
     state: AttemptState
     send_no: int
     needs_code: bool
-    has_code: bool
+    codes: int
+    units: int
     order_in_review: bool
     order_deadline_at: datetime
     created_at: datetime
@@ -46,6 +54,20 @@ class Standing:
     tries: int
     errors: int
     caps: Capabilities
+
+    @property
+    def has_code(self) -> bool:
+        """Whether every unit has its code."""
+        return self.codes >= self.units
+
+    @property
+    def owes_code(self) -> bool:
+        """Whether a code is still missing."""
+        return self.needs_code and not self.has_code
+
+    def still_owes(self, codes: tuple[Code, ...]) -> bool:
+        """Whether one is missing even with these; providers repeat what they told, so they are not added up."""
+        return self.owes_code and len({code.value for code in codes}) < self.units
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,8 @@ class Verdict:
 
 def decide(standing: Standing, news: News, draw: float) -> Verdict:
     """What `news` changes. `draw` in [0, 1) is the jitter. Facts already known are never taken back."""
+    if news.barred is not None:
+        return _not_asked(standing, news)
     decider = _by_place if news.verb == "place" else _by_question
     return _with_deadline(standing, decider(standing, news, draw), news.at)
 
@@ -128,7 +152,7 @@ def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
         return _delivered(standing, news, draw)
     if outcome is Outcome.ACCEPTED:
         return Verdict(A.ACCEPTED, "in_progress", _next(standing, DueKind.CHECK, news.at, draw), news.result.codes)
-    if outcome in _FAILURES and not (news.result.codes or standing.has_code):
+    if outcome in _FAILURES and not (news.result.codes or standing.codes):
         return _failed_reading(standing, news, draw)
     if outcome is Outcome.NOT_FOUND:
         return _question_failed(standing, news, draw)
@@ -138,10 +162,10 @@ def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
 def _failed_reading(standing: Standing, news: News, draw: float) -> Verdict:
     """A failure counts from the second reading that agrees, `failed_final_after_s` after the first."""
     wait = timedelta(seconds=standing.caps.failed_final_after_s)
-    first_at = standing.failed_seen_at
-    if first_at is not None and news.at - first_at >= wait:
-        return Verdict(A.FAILED, "failed", _watch(standing, A.FAILED, news.at), failed_seen_at=first_at)
-    since = first_at or news.at
+    since = standing.failed_seen_at or news.at
+    readings = 2 if standing.failed_seen_at else 1
+    if is_failure_final(standing.caps, readings, (news.at - since).total_seconds()):
+        return Verdict(A.FAILED, "failed", _watch(standing, A.FAILED, news.at), failed_seen_at=since)
     plan = Plan(
         DueKind.CHECK, max(since + wait, news.at + timedelta(seconds=standing.caps.poll.floor_s)), standing.tries, 0
     )
@@ -149,17 +173,17 @@ def _failed_reading(standing: Standing, news: News, draw: float) -> Verdict:
 
 
 def _delivered(standing: Standing, news: News, draw: float) -> Verdict:
-    if standing.needs_code and not (standing.has_code or news.result.codes):
-        fresh = replace(standing, tries=0)
-        return Verdict(A.DELIVERED, "delivered_without_code", _next(fresh, DueKind.CODE, news.at, draw))
+    if standing.still_owes(news.result.codes):
+        plan = _next(replace(standing, tries=0), DueKind.CODE, news.at, draw)
+        return Verdict(A.DELIVERED, "delivered_without_code", plan, news.result.codes)
     return Verdict(A.DELIVERED, "delivered", _watch(standing, A.DELIVERED, news.at), news.result.codes)
 
 
 def _after_delivery(standing: Standing, news: News, draw: float) -> Verdict:
     """Delivered already: a missing or second code is kept, a reversal is told, a regression is absorbed."""
     outcome = news.result.outcome
-    owes_code = standing.needs_code and not standing.has_code
-    if news.result.codes:
+    owes_code = standing.owes_code
+    if news.result.codes and not standing.still_owes(news.result.codes):
         return Verdict(A.DELIVERED, "code_arrived", _watch(standing, A.DELIVERED, news.at), news.result.codes)
     if outcome is Outcome.REVERSED or (owes_code and outcome in _FAILURES):
         plan = _next(standing, DueKind.CODE, news.at, draw) if owes_code else _watch(standing, A.DELIVERED, news.at)
@@ -168,7 +192,8 @@ def _after_delivery(standing: Standing, news: News, draw: float) -> Verdict:
     if not owes_code:
         return Verdict(A.DELIVERED, "unchanged", _watch(standing, A.DELIVERED, news.at))
     overdue = standing.delivered_at is not None and news.at - standing.delivered_at >= PIN_ALARM
-    return Verdict(A.DELIVERED, "code_missing", _next(standing, DueKind.CODE, news.at, draw), pin_overdue=overdue)
+    plan = _next(standing, DueKind.CODE, news.at, draw)
+    return Verdict(A.DELIVERED, "code_missing", plan, news.result.codes, pin_overdue=overdue)
 
 
 def _after_freeing(standing: Standing, news: News, draw: float) -> Verdict:
@@ -203,6 +228,18 @@ def _question_failed(standing: Standing, news: News, draw: float) -> Verdict:
     return Verdict(state, "no_information", due, review=review, informs=False, failed_seen_at=standing.failed_seen_at)
 
 
+def _not_asked(standing: Standing, news: News) -> Verdict:
+    """The question must not be put: too soon waits, what is over is closed, all else is a person's, told once a day."""
+    state = A.IN_DOUBT if standing.state is A.SENDING else standing.state
+    kind, caps = _plan_kind(standing, state), standing.caps
+    if kind in (None, DueKind.WATCH):
+        return Verdict(state, "unchanged", None, informs=False, failed_seen_at=standing.failed_seen_at)
+    review = f"waiting:{news.barred}" if news.barred in UNASKABLE else ""
+    gap = REMINDER if review else timedelta(seconds=max(caps.resend_min_gap_s, caps.poll.floor_s))
+    plan = Plan(kind, news.at + gap, standing.tries, standing.errors)
+    return Verdict(state, "not_asked", plan, review=review, informs=False, failed_seen_at=standing.failed_seen_at)
+
+
 def _nothing_new(standing: Standing, news: News, draw: float) -> Verdict:
     kind = _plan_kind(standing, standing.state)
     plan = _next(standing, kind, news.at, draw) if kind else None
@@ -210,7 +247,7 @@ def _nothing_new(standing: Standing, news: News, draw: float) -> Verdict:
 
 
 def _plan_kind(standing: Standing, state: AttemptState) -> DueKind | None:
-    if state is A.DELIVERED and standing.needs_code and not standing.has_code:
+    if state is A.DELIVERED and standing.owes_code:
         return DueKind.CODE
     return {A.IN_DOUBT: DueKind.RESOLVE, A.SENDING: DueKind.RESOLVE, A.ACCEPTED: DueKind.CHECK}.get(
         state, DueKind.WATCH if str(state) in standing.caps.flipping else None
@@ -251,10 +288,7 @@ def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | Non
 def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdict:
     """After the order's deadline what is still open is a person's question; asking goes on at the cap."""
     is_open = verdict.state in (A.IN_DOUBT, A.ACCEPTED) or (
-        verdict.state is A.DELIVERED
-        and standing.needs_code
-        and not (standing.has_code or verdict.codes)
-        and not verdict.is_late
+        verdict.state is A.DELIVERED and standing.still_owes(verdict.codes) and not verdict.is_late
     )
     if not is_open or verdict.review or now < standing.order_deadline_at:
         return verdict

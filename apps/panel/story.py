@@ -14,8 +14,10 @@ from django.utils.translation import ngettext
 from apps.common.money import Money
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
-from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.questions import load_facts
+from apps.orders.states import OPEN_ATTEMPTS, SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.panel import words
+from apps.providers.actions import allowed
 from apps.wallet import ledger
 
 ROUTE_PASSED = re.compile(r"route (\d+): (\w+)")
@@ -94,12 +96,21 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """One thing that might be done about an attempt, and why it must not be; `why_not` is empty where it may."""
+
+    action: str
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
 class Try:
-    """One attempt with its money."""
+    """One attempt with its money and, while it is open, what may be done about it."""
 
     attempt: Attempt
     outcome: str
     cost: Money | None
+    options: list[Option]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class Story:
 
 def load_story(order: Order, now: datetime) -> Story:
     """Read everything that is known of the order."""
-    attempts = list(Attempt.objects.filter(order=order).order_by("id"))
+    attempts = list(Attempt.objects.filter(order=order).select_related("integration").order_by("id"))
     dues = [as_due(row) for row in DueCheck.objects.filter(order=order).select_related("attempt").order_by("next_at")]
     events = list(OrderEvent.objects.filter(order=order).select_related("attempt").order_by("id"))
     units = list(OrderUnit.objects.filter(order=order).order_by("n"))
@@ -178,7 +189,7 @@ def load_story(order: Order, now: datetime) -> Story:
         postings=[as_posting(line) for line in ledger.lines_of("order", order.pk)],
         dispatches=[as_dispatch(event) for event in events if "steps" in event.data],
         lines=[as_line(event) for event in events],
-        tries=[as_try(attempt) for attempt in attempts],
+        tries=[as_try(attempt, now) for attempt in attempts],
         dues=dues,
         proofs=[as_proof(item) for item in evidence.defer("sealed_body")],
         codes=list(OrderCode.objects.filter(order=order).select_related("attempt").order_by("id")),
@@ -263,11 +274,22 @@ def as_due(row: DueCheck) -> Due:
     return Due(row, str(DueKind(row.kind).label), max(row.asked - placed, 0))
 
 
-def as_try(attempt: Attempt) -> Try:
+def as_try(attempt: Attempt, now: datetime) -> Try:
     """The attempt with the cost that the provider named, else the one that was expected."""
     micros = attempt.cost_micros if attempt.cost_micros is not None else attempt.expected_cost_micros
     cost = Money(micros, attempt.cost_currency) if micros is not None else None
-    return Try(attempt, words.say(words.OUTCOMES, attempt.outcome), cost)
+    return Try(attempt, words.say(words.OUTCOMES, attempt.outcome), cost, options_of(attempt, now))
+
+
+def options_of(attempt: Attempt, now: datetime) -> list[Option]:
+    """Every action with the reason that forbids it, for an attempt that is open."""
+    if attempt.state not in OPEN_ATTEMPTS:
+        return []
+    told = allowed(attempt.integration.caps(), load_facts(attempt, now))
+    return [
+        Option(words.say(words.ACTIONS, action), words.say(words.WHY_NOT, why) if why else "")
+        for action, why in told.items()
+    ]
 
 
 def as_posting(line: ledger.Line) -> Posting:

@@ -19,6 +19,10 @@ REASONS: Words = {
     "waiting:manual_route": _("Waits for a person: its route is not automatic."),
     "waiting:mapping_incomplete": _("Waits: the package's mapping at the provider lacks something the provider needs."),
     "waiting:mapping_missing": _("Waits: the package is not mapped at the provider."),
+    "waiting:may_buy": _("Nobody may ask about it: asking could buy again, and the money is not held any more."),
+    "waiting:no_name": _("Nobody can ask about it: the provider takes no reference and has told no number."),
+    "waiting:reference_too_old": _("Nobody may ask about it any more: the question could be taken for a new order."),
+    "waiting:window_over": _("Nobody can ask about it any more: the provider does not remember orders of this age."),
     "waiting:next_route": _("Waits a moment: the next route is about to be tried."),
     "waiting:no_route": _("Waits: the package has no usable route."),
     "waiting:pin": _("Delivered at the provider; the PIN has not come yet, and the money stays held."),
@@ -137,6 +141,7 @@ EVENTS: Words = {
     "reversed": _("Taken back by the provider"),
     "conflict": _("Contradictory news: frozen for a person"),
     "unchanged": _("Nothing new"),
+    "not_asked": _("Not asked, because it must not be"),
     "no_information": _("The question brought no information"),
     "asked_again": _("Asked again by a person"),
     "codes_revealed": _("Codes were shown"),
@@ -167,6 +172,33 @@ OUTCOMES: Words = {
     "auth_error": _("our credentials were refused"),
     "not_found": _("reference unknown there"),
 }
+
+ACTIONS: Words = {
+    "resend": _("send the same again"),
+    "ask": _("ask the provider"),
+    "fail_over": _("buy elsewhere"),
+    "release": _("give the money back"),
+    "wait": _("wait"),
+    "person": _("let a person decide"),
+}
+"""What may be done about an attempt."""
+
+WHY_NOT: Words = {
+    "in_flight": _("its request may still arrive"),
+    "exists": _("the provider has it"),
+    "may_exist": _("nothing proves that the provider does not have it"),
+    "not_proven_safe": _("the same reference again might buy a second time"),
+    "too_soon": _("the provider wants a longer pause"),
+    "reference_too_old": _("its reference is too old"),
+    "window_over": _("the provider does not remember orders of this age"),
+    "no_name": _("there is nothing to ask by"),
+    "may_buy": _("asking could buy again"),
+    "no_money": _("its money is not held any more"),
+    "ended": _("it is over"),
+    "not_final": _("the failure may still turn into a delivery"),
+    "not_needed": _("the hub knows what to do"),
+}
+"""Why an action is forbidden."""
 
 KNOWLEDGE: Words = {
     "answered": _("answered"),

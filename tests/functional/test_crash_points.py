@@ -37,6 +37,8 @@ pytestmark = pytest.mark.both_databases
 PRICE = 35_000_000
 COST = 31_500_000
 
+ONLY_WHERE_ASKING_MAY_BUY = frozenset({"ask.before_first_byte"})
+
 ONE_LIFE = (
     ("create.before_commit", 1),
     ("wake.before_publish", 1),
@@ -139,7 +141,7 @@ class TestACrash:
         life.begin()
         checkpoints.set_hook(None)
         assert tuple(passed) == ONE_LIFE
-        assert {name for name, _ in ONE_LIFE} == CHECKPOINTS
+        assert {name for name, _ in ONE_LIFE} == CHECKPOINTS - ONLY_WHERE_ASKING_MAY_BUY
         check_whole(stage, Order.objects.get())
 
     @pytest.mark.parametrize(("name", "time"), ONE_LIFE)

@@ -670,7 +670,9 @@ class TestTheSendGuard:
     def test_stops_a_sender_that_was_overtaken(self, stage: Stage) -> None:
         def overtake(order: Order) -> None:
             DueCheck.objects.update(next_at=clock.now())
-            monitoring.check_order(order.pk)
+            monitoring.check_order(order.pk)  # too early to ask: the request may be on the wire at this moment
+            assert stage.questions() == 0
+            Attempt.objects.update(state=AttemptState.IN_DOUBT, doubt_since=clock.now())
 
         order, attempt = self.attempt(stage, overtake)
         assert stage.truth("asked") == []

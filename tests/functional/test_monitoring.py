@@ -14,15 +14,16 @@ from django.db.models import F
 from apps.common import checkpoints, clock
 from apps.common.guards import OpenTransaction
 from apps.common.money import Money, to_micros
-from apps.common.multiplex import JobResult
+from apps.common.multiplex import Lane
 from apps.journal import heartbeats
 from apps.journal.models import Heartbeat, OutboxEvent
 from apps.orders import due, monitoring, outcomes, services
 from apps.orders.due import Claim
 from apps.orders.evidence import store_codes
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent
-from apps.orders.monitoring import Question, as_news
+from apps.orders.monitoring import Answered, Batch
 from apps.orders.news import News
+from apps.orders.questions import Question
 from apps.orders.states import DueKind
 from apps.orders.verdicts import Plan
 from apps.providers.contract import Code, Outcome, Result
@@ -215,8 +216,13 @@ class TestAClaim:
                 created_at=START,
             )
             due.plan_attempt(copy, Plan(DueKind.CHECK, START, 0, 0), fence=None, seen="", now=START)
-        # 26 s lease, 3 s a question: four rounds of sixteen in half of it
-        assert len(monitoring.claim_due(START)) == 64
+        # 26 s lease, 3 s a question, four at a time: four rounds of four in half of it
+        assert len(monitoring.claim_due(START)) == 16
+
+    def test_takes_no_more_of_a_lane_than_its_rate_allows(self, stage: Stage) -> None:
+        integration = make_shop(stage.url, rate_per_s=0.5, burst=16).integration
+        assert monitoring.most_at_once(integration) == 6
+        assert monitoring.lane_of(integration) == Lane(integration.pk, 16, gap_s=2.0)
 
     def test_leaves_dispatch_rows_alone(self, stage: Stage) -> None:
         order = stage.order(make_shop(stage.url))
@@ -387,9 +393,10 @@ class TestAnAnswer:
     def test_for_another_reference_is_discarded(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence), attempt, "status")
+        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence)
+        question = Question(claim, attempt, "status", None, 1)
         foreign = Result(Outcome.COMPLETED, "999999999999999999", codes=(Code("FOREIGN"),))
-        news = as_news(question, JobResult(0, foreign, None, ()), clock.now())
+        [news] = Answered(Batch((question,)), {attempt.reference: foreign}, None).news(clock.now())
         assert news.result == Result(Outcome.UNKNOWN, attempt.reference, reason_code="no_answer_for_this_reference")
         outcomes.apply([news])
         assert pins_of(order) == []
@@ -398,8 +405,9 @@ class TestAnAnswer:
     def test_with_a_missing_row_is_no_information(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status")
-        assert as_news(question, JobResult(0, None, None, ()), clock.now()).result.outcome is Outcome.UNKNOWN
+        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status", None, 1)
+        [news] = Answered(Batch((question,)), {}, None).news(clock.now())
+        assert news.result.outcome is Outcome.UNKNOWN
 
     @pytest.mark.parametrize("fault", ["500", "html", "empty", "hang", "reset", "cut", "flood", "auth_empty"])
     def test_that_is_none_changes_no_state(self, stage: Stage, fault: str) -> None:

@@ -716,7 +716,9 @@ class TestRevealingCodes:
         rest = demo_at(stage)
         order = completed_order(stage, rest, "REVEAL1")
         pin = OrderCode.objects.get().reveal()["value"]
-        assert read(rest.reveal(order.pk)) == {"codes": [{"value": pin, "serial": ""}]}
+        assert read(rest.reveal(order.pk)) == {
+            "codes": [{"value": pin, "serial": "", "pin": "", "url": "", "expires": ""}]
+        }
         event = OrderEvent.objects.get(kind="codes_revealed")
         assert (event.order, event.cause, event.actor, event.data) == (
             order,

@@ -15,6 +15,7 @@ from apps.orders.dispatch.trace import STEPS
 from apps.orders.news import Verb, knowledge_of
 from apps.orders.states import OrderStatus
 from apps.panel import words
+from apps.providers.actions import UNASKABLE, Action, Why
 from apps.providers.contract import Outcome
 from apps.wallet.models import Account
 
@@ -78,7 +79,8 @@ def reasons_in_code() -> set[str]:
         for reason in texts_at(1, [call])
     }
     contradicted = {f"conflict:{outcome}" for outcome in Outcome}
-    return written | {f"waiting:{reason}" for reason in refused | waiting | {"no_route"}} | contradicted
+    unasked = {f"waiting:{why}" for why in UNASKABLE}
+    return written | {f"waiting:{reason}" for reason in refused | waiting | {"no_route"}} | contradicted | unasked
 
 
 class TestTheTableOfReasons:
@@ -93,6 +95,10 @@ class TestTheTableOfReasons:
 class TestTheTablesOfWords:
     def test_name_every_step(self) -> None:
         assert set(words.STEP_NAMES) == set(STEPS.values())
+
+    def test_name_every_action_and_objection(self) -> None:
+        assert set(words.ACTIONS) == set(Action)
+        assert set(words.WHY_NOT) == set(Why)
 
     def test_name_every_outcome_and_status(self) -> None:
         assert set(words.OUTCOMES) == set(Outcome)

@@ -14,6 +14,7 @@ import pytest
 from apps.orders.news import News, Verb
 from apps.orders.states import ATTEMPT_EDGES, FREEING, HOLDING, AttemptState, DueKind
 from apps.orders.verdicts import PIN_ALARM, Plan, Standing, Verdict, decide
+from apps.providers.actions import UNASKABLE, Why
 from apps.providers.contract import Code, Outcome, PollPlan, Result
 from apps.providers.registry import load_adapter
 
@@ -37,7 +38,8 @@ PLAIN = Standing(
     state=A.ACCEPTED,
     send_no=1,
     needs_code=True,
-    has_code=False,
+    codes=0,
+    units=1,
     order_in_review=False,
     order_deadline_at=DEADLINE,
     created_at=CREATED,
@@ -92,7 +94,7 @@ def every_case() -> Iterator[tuple[Standing, News]]:
             PLAIN,
             state=state,
             needs_code=needs_code,
-            has_code=has_code,
+            codes=int(has_code),
             send_no=send_no,
             failed_seen_at=failed_seen_at + late if failed_seen_at else None,
             doubt_since=CREATED if state is A.IN_DOUBT else None,
@@ -423,7 +425,7 @@ class TestADeliveryWithoutItsPin:
 
 
 class TestADelivery:
-    STANDING = replace(PLAIN, state=A.DELIVERED, has_code=True, delivered_at=CREATED)
+    STANDING = replace(PLAIN, state=A.DELIVERED, codes=1, delivered_at=CREATED)
 
     @pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REJECTED, Outcome.NOT_FOUND, Outcome.OUT_OF_STOCK])
     def test_absorbs_a_regression(self, outcome: Outcome) -> None:
@@ -461,7 +463,7 @@ class TestTheDeadline:
         assert answered(standing, Outcome.COMPLETED, at=DEADLINE).review == "waiting:pin"
 
     def test_leaves_what_is_settled_alone(self) -> None:
-        whole = replace(PLAIN, state=A.DELIVERED, has_code=True)
+        whole = replace(PLAIN, state=A.DELIVERED, codes=1)
         assert answered(whole, Outcome.COMPLETED, at=DEADLINE).review == ""
         assert answered(PLAIN, Outcome.COMPLETED, at=DEADLINE, codes=PIN).review == ""
 
@@ -496,3 +498,75 @@ class TestTheSchedule:
         plan = answered(replace(PLAIN, errors=5), Outcome.ACCEPTED).plan
         assert plan is not None
         assert plan.errors == 0
+
+
+class TestAQuestionThatMustNotBePut:
+    def barred(self, state: AttemptState, why: Why, **changes: object) -> Verdict:
+        standing = replace(PLAIN, state=state, tries=3, errors=1, **changes)  # type: ignore[arg-type]
+        return decide(standing, replace(news(Outcome.UNKNOWN), barred=why), 0.5)
+
+    @pytest.mark.parametrize("why", sorted(UNASKABLE))
+    @pytest.mark.parametrize("state", [A.IN_DOUBT, A.ACCEPTED, A.SENDING])
+    def test_for_good_makes_it_a_persons_question_with_a_daily_reminder(self, state: AttemptState, why: Why) -> None:
+        verdict = self.barred(state, why)
+        after = A.IN_DOUBT if state is A.SENDING else state
+        kind = DueKind.CHECK if state is A.ACCEPTED else DueKind.RESOLVE
+        assert (verdict.state, verdict.said, verdict.review) == (after, "not_asked", f"waiting:{why}")
+        assert verdict.plan == Plan(kind, NOW + timedelta(days=1), 3, 1)
+
+    def test_yet_waits_for_the_provider_s_pause(self) -> None:
+        verdict = self.barred(A.IN_DOUBT, Why.TOO_SOON)
+        assert (verdict.said, verdict.review) == ("not_asked", "")
+        assert verdict.plan == Plan(DueKind.RESOLVE, NOW + timedelta(seconds=60), 3, 1)
+
+    def test_about_a_missing_pin_keeps_the_money(self) -> None:
+        verdict = self.barred(A.DELIVERED, Why.WINDOW_OVER, delivered_at=CREATED)
+        assert (verdict.state, verdict.review) == (A.DELIVERED, "waiting:window_over")
+        assert verdict.plan == Plan(DueKind.CODE, NOW + timedelta(days=1), 3, 1)
+
+    @pytest.mark.parametrize("state", [A.FAILED, A.REFUSED, A.ABSENT, A.ABANDONED])
+    @pytest.mark.parametrize("why", Why)
+    def test_about_something_over_closes_it(self, state: AttemptState, why: Why) -> None:
+        verdict = self.barred(state, why)
+        assert (verdict.state, verdict.said, verdict.plan, verdict.review) == (state, "unchanged", None, "")
+
+    @pytest.mark.parametrize("why", Why)
+    @pytest.mark.parametrize("state", [A.IN_DOUBT, A.ACCEPTED])
+    def test_never_lets_a_unit_go(self, state: AttemptState, why: Why) -> None:
+        assert self.barred(state, why).state in HOLDING
+
+
+class TestSeveralUnits:
+    TWO = replace(PLAIN, units=2)
+
+    def test_are_delivered_with_a_code_each(self) -> None:
+        both = (Code("AAAA"), Code("BBBB"))
+        assert decide(self.TWO, news(Outcome.COMPLETED, codes=both), 0.5).said == "delivered"
+
+    @pytest.mark.parametrize("codes", [(Code("AAAA"),), (Code("AAAA"), Code("AAAA"))])
+    def test_with_a_code_too_few_wait_for_it(self, codes: tuple[Code, ...]) -> None:
+        verdict = decide(self.TWO, news(Outcome.COMPLETED, codes=codes), 0.5)
+        assert (verdict.said, verdict.codes) == ("delivered_without_code", codes)
+        assert verdict.plan is not None
+        assert verdict.plan.kind is DueKind.CODE
+
+    def test_are_not_complete_when_the_first_code_is_told_again(self) -> None:
+        one = replace(self.TWO, state=A.DELIVERED, codes=1, delivered_at=NOW)
+        again = decide(one, news(Outcome.COMPLETED, codes=(Code("AAAA"),)), 0.5)
+        assert (again.said, again.codes) == ("code_missing", (Code("AAAA"),))
+        assert again.plan is not None
+
+    def test_are_complete_with_all_codes_in_one_answer(self) -> None:
+        one = replace(self.TWO, state=A.DELIVERED, codes=1, delivered_at=NOW)
+        assert decide(one, news(Outcome.COMPLETED, codes=(Code("AAAA"), Code("BBBB"))), 0.5).said == "code_arrived"
+
+    def test_are_complete_once_all_are_stored(self) -> None:
+        stored = replace(self.TWO, state=A.DELIVERED, codes=2, delivered_at=NOW)
+        assert decide(stored, news(Outcome.COMPLETED), 0.5).said == "unchanged"
+
+
+class TestASureFailure:
+    def test_counts_at_once_where_it_never_turns(self) -> None:
+        sure = replace(PLAIN, caps=replace(CAPS, failed_final_after_s=0))
+        assert decide(sure, news(Outcome.REJECTED), 0.5).state is A.FAILED
+        assert decide(PLAIN, news(Outcome.REJECTED), 0.5).state is A.ACCEPTED

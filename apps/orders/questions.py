@@ -1,0 +1,140 @@
+"""Questions about attempts: how each is put, and whether it may be put at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apps.common.talk import Exchange
+from apps.orders.due import Claim
+from apps.orders.models import Attempt, AttemptUnit, DueCheck
+from apps.orders.news import News, Verb
+from apps.orders.states import AttemptState, UnitStatus
+from apps.providers.actions import Action, Facts, Known, Why, allowed
+from apps.providers.contract import OrderRef, Outcome, PlaceRequest, Result
+
+A = AttemptState
+
+KNOWN: dict[AttemptState, Known] = {
+    A.PREPARED: Known.NOT_SENT,
+    A.SENDING: Known.SENDING,
+    A.NOT_SENT: Known.NOT_SENT,
+    A.IN_DOUBT: Known.IN_DOUBT,
+    A.ACCEPTED: Known.ACCEPTED,
+    A.REFUSED: Known.REFUSED,
+    A.FAILED: Known.FAILED,
+    A.ABSENT: Known.ABSENT,
+    A.ABANDONED: Known.GIVEN_UP,
+    A.DELIVERED: Known.DELIVERED,
+    A.PARTIAL: Known.DELIVERED,
+    A.REVERSED: Known.DELIVERED,
+}
+"""What each state of an attempt says for certain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A claimed attempt with the verb to ask by. `why_not`: it must not be asked about, for this reason."""
+
+    claim: Claim
+    attempt: Attempt
+    verb: Verb
+    why_not: Why | None
+    units: int
+
+    def ref(self) -> OrderRef:
+        """How the provider knows the order, and what it was asked for."""
+        attempt = self.attempt
+        return OrderRef(attempt.reference, attempt.provider_order_id, attempt.created_at, self._request())
+
+    def _request(self) -> PlaceRequest:
+        order = self.attempt.order
+        return PlaceRequest(
+            reference=self.attempt.reference,
+            product=self.attempt.product,
+            recipient=order.user_identifier,
+            extra_field=order.extra_field,
+            params={name: str(value) for name, value in order.params.items()},
+            quantity=self.units,
+        )
+
+    def news(self, result: Result, exchange: Exchange | None, now: datetime, barred: Why | None = None) -> News:
+        """What came back, as news of this attempt."""
+        attempt = self.attempt
+        return News(
+            attempt_id=attempt.pk,
+            order_id=attempt.order_id,
+            verb=self.verb,
+            result=result,
+            exchange=exchange,
+            at=now,
+            fence=self.claim.fence,
+            send_no=attempt.send_no,
+            barred=barred,
+        )
+
+
+def not_asked(question: Question, now: datetime) -> News:
+    """The news that the question was not put, and why."""
+    result = Result(Outcome.UNKNOWN, question.attempt.reference, reason_code=f"not_asked_{question.why_not}")
+    return question.news(result, None, now, barred=question.why_not)
+
+
+def load_questions(claims: Sequence[Claim], now: datetime) -> list[Question]:
+    """The claimed attempts with their accounts, how to ask about each, and whether that is allowed."""
+    ids = [claim.attempt_id for claim in claims]
+    attempts = Attempt.objects.select_related("integration", "order").in_bulk(ids)
+    asked = dict(DueCheck.objects.filter(attempt__in=ids).values_list("attempt_id", "asked_at"))
+    units: dict[int, list[tuple[bool, str]]] = {attempt_id: [] for attempt_id in ids}
+    for attempt_id, holds, status in AttemptUnit.objects.filter(attempt__in=ids).values_list(
+        "attempt_id", "holds", "unit__status"
+    ):
+        units[attempt_id].append((holds, status))
+    return [
+        _question(claim, attempts[claim.attempt_id], units[claim.attempt_id], asked.get(claim.attempt_id), now)
+        for claim in claims
+    ]
+
+
+def _question(
+    claim: Claim, attempt: Attempt, units: list[tuple[bool, str]], asked_at: datetime | None, now: datetime
+) -> Question:
+    verb: Verb = "find" if attempt.state in (A.SENDING, A.IN_DOUBT) else "status"
+    told = allowed(attempt.integration.caps(), facts_of(attempt, *holding(units), asked_at, now))
+    return Question(claim, attempt, verb, told[Action.ASK], len(units))
+
+
+def load_facts(attempt: Attempt, now: datetime) -> Facts:
+    """What is known of one attempt, for whoever wants to know what may be done about it."""
+    units = list(AttemptUnit.objects.filter(attempt=attempt).values_list("holds", "unit__status"))
+    asked_at = DueCheck.objects.filter(attempt=attempt).values_list("asked_at", flat=True).first()
+    return facts_of(attempt, *holding(units), asked_at, now)
+
+
+def holding(units: Sequence[tuple[bool, str]]) -> tuple[bool, bool]:
+    """Whether the attempt holds a unit, and whether the money of one that it holds is still held."""
+    held = [status for holds, status in units if holds]
+    return bool(held), UnitStatus.HELD in held
+
+
+def facts_of(
+    attempt: Attempt, is_holding: bool, is_money_held: bool, asked_at: datetime | None, now: datetime
+) -> Facts:
+    """What is known of an attempt, as the rules of actions want it."""
+    caps = attempt.integration.caps()
+    last_arrival_at = attempt.send_deadline_at + timedelta(seconds=caps.place_timeout_s)
+    is_back = attempt.state != A.SENDING and attempt.answered_at is not None
+    quiet_since = min(last_arrival_at, attempt.answered_at) if is_back and attempt.answered_at else last_arrival_at
+    idle_since = max(asked_at or attempt.created_at, attempt.answered_at or attempt.created_at)
+    return Facts(
+        known=KNOWN[AttemptState(attempt.state)],
+        age_s=(now - attempt.created_at).total_seconds(),
+        idle_s=(now - idle_since).total_seconds(),
+        quiet_s=(now - quiet_since).total_seconds(),
+        is_money_held=is_money_held,
+        is_holding=is_holding,
+        has_provider_id=bool(attempt.provider_order_id),
+        failed_readings=1 if attempt.failed_seen_at else 0,
+        failed_span_s=(now - attempt.failed_seen_at).total_seconds() if attempt.failed_seen_at else 0,
+    )
