@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import unquote_to_bytes
 
@@ -26,10 +28,15 @@ BLANK_CODES = frozenset({"", "-", "null"})
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _PAGE_TAG = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _NEVER_URL_ENCODED = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})")
+_NUL = "\\u0000"
+_SURROGATE = "\\ud"
 _PLAIN = re.compile(r"([0-9]{0,12})(?:[.,]([0-9]{1,16}))?")
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
 _DOT_GROUPS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]{1,16})?")
 _COMMA_GROUPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,16})?")
 _GROUPED_LENGTH_MAX = 32
+_DIGITS_MAX = 30
+_WHOLE_DIGITS_MAX = 12
 
 
 def decode_text(body: bytes, content_type: str = "") -> str | None:
@@ -105,3 +112,65 @@ def fold_turkish(text: str) -> str:
     letters = unicodedata.normalize("NFKD", text)
     bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return " ".join(bare.replace("ı", "i").casefold().split())
+
+
+def parse_json(body: bytes) -> object:
+    """The value of a JSON body in UTF-8, its numbers as Decimals; None for everything that is not exactly one.
+
+    A BOM is tolerated. Refused are duplicate keys, NaN and Infinity, and texts that a database cannot keep: a zero
+    character, half of a surrogate pair.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+        value = json.loads(
+            text,
+            object_pairs_hook=_each_key_once,
+            parse_int=Decimal,
+            parse_float=Decimal,
+            parse_constant=_refuse,
+        )
+        if _SURROGATE in text.lower():
+            dump_json(value)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+    return None if _NUL in text else value
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("the same key twice")
+    return found
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no number")
+
+
+def dump_json(value: object) -> bytes:
+    """What `parse_json` read, as bytes again: the part of a long answer that is kept. Numbers keep their digits."""
+    return _dump(value).encode()
+
+
+def _dump(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_dump(name)}:{_dump(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_dump, value)) + "]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+
+
+def json_text(value: object) -> str:
+    """A JSON value that may be a text or a whole number, as text without outer white space; else nothing."""
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, Decimal) and _WHOLE.fullmatch(str(value)) else ""
+
+
+def json_amount(value: object) -> Decimal | None:
+    """A sum of zero or more that JSON gives as a number or as a text; None for everything else."""
+    if isinstance(value, str):
+        return parse_amount(value)
+    if not isinstance(value, Decimal) or value < 0 or not -_DIGITS_MAX <= value.adjusted() < _WHOLE_DIGITS_MAX:
+        return None
+    return abs(value) if len(value.as_tuple().digits) <= _DIGITS_MAX else None

@@ -14,10 +14,14 @@ from apps.providers.parsing import (
     decode_text,
     decode_url,
     decode_url_field,
+    dump_json,
     fold_turkish,
     is_blank_code,
     is_html,
+    json_amount,
+    json_text,
     parse_amount,
+    parse_json,
 )
 
 PROPERTY = settings(max_examples=500, deadline=None, database=None)
@@ -243,3 +247,113 @@ class TestFoldTurkish:
     @PROPERTY
     def test_is_stable(self, text: str) -> None:
         assert fold_turkish(fold_turkish(text)) == fold_turkish(text)
+
+
+class TestParseJson:
+    def test_reads_numbers_as_they_are_written(self) -> None:
+        told = parse_json(b'{"a": 0.27819000000000001, "b": [23501, "x", true, null], "c": 1E-7}')
+        assert told == {
+            "a": Decimal("0.27819000000000001"),
+            "b": [Decimal(23501), "x", True, None],
+            "c": Decimal("0.0000001"),
+        }
+
+    def test_tolerates_a_byte_order_mark_and_white_space(self) -> None:
+        assert parse_json('\ufeff {"a": "ş"} \r\n'.encode()) == {"a": "ş"}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"null",
+            b"<html>",
+            b'{"a": 1',
+            b'{"a": 1} {"b": 2}',
+            b'{"a": NaN}',
+            b"[Infinity]",
+            b"-Infinity",
+            b'{"a": 1, "a": 1}',
+            b'[{"a": {"b": 1, "b": 2}}]',
+            b"{'a': 1}",
+            b'{"a": "\xff"}',
+            '{"a": 1}'.encode("utf-16"),
+            b'{"a": "x\ny"}',
+            b'["\\u0000"]',
+            b'["\\ud83d"]',
+            b'{"\\uDE00": 1}',
+            b"[" * 100_000,
+            b"1E99999999999999999999999",
+        ],
+    )
+    def test_reads_nothing_that_is_not_exactly_one_value(self, body: bytes) -> None:
+        assert parse_json(body) is None
+
+    def test_reads_whole_surrogate_pairs(self) -> None:
+        assert parse_json(b'["\\ud83d\\ude00"]') == ["\U0001f600"]
+
+    @given(body=st.binary(max_size=40))
+    @PROPERTY
+    def test_never_raises(self, body: bytes) -> None:
+        parse_json(body)
+
+
+class TestDumpJson:
+    @pytest.mark.parametrize(
+        "body",
+        [b'{"status":"Partial","remains":"157","charge":0.278190}', b'[1,{"a":[true,null,"\xc5\x9f"]},[]]', b"{}"],
+    )
+    def test_writes_what_was_read_byte_for_byte(self, body: bytes) -> None:
+        assert dump_json(parse_json(body)) == body
+
+
+class TestJsonText:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (" 23501 ", "23501"),
+            (Decimal(23501), "23501"),
+            (Decimal("12345678901234567890123"), "12345678901234567890123"),
+            (Decimal("1.5"), ""),
+            (Decimal("1E+5"), ""),
+            (True, ""),
+            (None, ""),
+            ([], ""),
+            ({}, ""),
+        ],
+    )
+    def test_is_a_text_or_a_whole_number(self, value: object, text: str) -> None:
+        assert json_text(value) == text
+
+
+class TestJsonAmount:
+    @pytest.mark.parametrize(
+        ("value", "amount"),
+        [
+            ("100.84292", "100.84292"),
+            (Decimal("0.0000001"), "0.0000001"),
+            (Decimal("0.27819000000000001"), "0.27819000000000001"),
+            (Decimal("999999999999"), "999999999999"),
+            (Decimal("-0.0"), "0.0"),
+        ],
+    )
+    def test_is_exact(self, value: object, amount: str) -> None:
+        assert str(json_amount(value)) == str(Decimal(amount))
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            Decimal(-1),
+            Decimal("1E+12"),
+            Decimal("1E-31"),
+            Decimal("0." + "1" * 31),
+            Decimal("1E+999999"),
+            "",
+            "-1",
+            "x",
+            True,
+            None,
+            [],
+        ],
+    )
+    def test_is_nothing_else(self, value: object) -> None:
+        assert json_amount(value) is None
