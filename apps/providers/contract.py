@@ -173,6 +173,11 @@ class Account:
     options: Mapping[str, object] = field(default_factory=dict, repr=False)
     tokens: TokenStore = field(default_factory=NoTokens, repr=False)
 
+    def seconds(self, name: str, caps: Capabilities) -> float:
+        """A time of the capabilities, or the account's own where its options give one."""
+        value = self.options.get(name, getattr(caps, name))
+        return float(value) if isinstance(value, int | float) else float(getattr(caps, name))
+
 
 @dataclass(frozen=True, slots=True)
 class PlaceRequest:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from urllib.parse import unquote_to_bytes
+
+from apps.common.wire import REDACTED
 
 CHARSETS = {
     "utf-8": "utf-8",
@@ -21,6 +23,9 @@ CHARSETS = {
     "latin1": "cp1252",
 }
 """Charset names that a header may give. Another name counts as none: some codecs of Python are no charsets at all."""
+
+TEXT_LIMIT = 500
+"""Characters of provider text that are read for its class, and kept as a reason; what is longer has no class."""
 
 BLANK_CODES = frozenset({"", "-", "null"})
 """What providers write in the place of a code when there is none."""
@@ -174,3 +179,10 @@ def json_amount(value: object) -> Decimal | None:
     if not isinstance(value, Decimal) or value < 0 or not -_DIGITS_MAX <= value.adjusted() < _WHOLE_DIGITS_MAX:
         return None
     return abs(value) if len(value.as_tuple().digits) <= _DIGITS_MAX else None
+
+
+def clean_line(text: str, hidden: Iterable[str]) -> str:
+    """A provider's words as one short line without the texts in `hidden`, such as our credentials."""
+    for secret in hidden:
+        text = text.replace(secret, REDACTED) if secret else text
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:TEXT_LIMIT]).split())

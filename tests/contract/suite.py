@@ -194,6 +194,12 @@ class AdapterContract:
 
     # Helpers
 
+    def repeating(self, body: bytes, secret: bytes) -> bytes:
+        """A refusal that repeats a credential among its words."""
+        for word in self.refusing_words:
+            body = body.replace(word, word + b" " + secret + b" ")
+        return body
+
     @property
     def adapter(self) -> Adapter:
         return load_adapter(self.kind)
@@ -380,8 +386,7 @@ class AdapterContract:
     def test_repeats_no_credential_that_the_provider_repeats(self, refused_path: Path) -> None:
         reply = load_reply(refused_path)
         secret = next(iter(self.account.secrets.values()))
-        for word in self.refusing_words:
-            reply = replace(reply, body=reply.body.replace(word, word + b" " + secret.encode() + b" "))
+        reply = replace(reply, body=self.repeating(reply.body, secret.encode()))
         assert secret.encode() in reply.body
         assert secret not in self.place(reply).reason
 
@@ -393,7 +398,8 @@ class AdapterContract:
     def test_says_the_same_by_both_ways_of_asking(self, ask_path: Path) -> None:
         reply = load_reply(ask_path)
         found, listed = self.ask(reply), self.status(reply)
-        assert listed == found or (listed is None and found.outcome in (Outcome.UNKNOWN, Outcome.NOT_FOUND))
+        no_news = (Outcome.UNKNOWN, Outcome.NOT_FOUND, Outcome.AUTH_ERROR)
+        assert listed == found or (listed is None and found.outcome in no_news)
 
     def test_finds_no_code_where_there_is_none(self, without_code_path: Path) -> None:
         assert self.ask(load_reply(without_code_path)).codes == ()

@@ -21,13 +21,15 @@ class TestZnet(WithReference, WithCodes, AdapterContract):
     code = Code("0012-ABCD-3456")
     balance = Decimal("1250.50")
     delivered = "OK|2|CODE|Onaylandı"
-    refusing_words = (b"hatal", b"ersiz", b"Bulunamad", b"yok", b"YETERS")
     IMPOSSIBLE = {
         "place.completed": "`OK` on pin_ekle is acceptance; delivery is told by pin_kontrol alone",
         "place.rate_limited": "the panels publish no limit and have no word for it",
         "ask.partial": "an order has one unit",
         "ask.reversed": "there is no state for it",
     }
+
+    def repeating(self, body: bytes, secret: bytes) -> bytes:
+        return body.replace(b" ", b" " + secret + b" ") + b" " + secret
 
 
 ZNET = znet.Znet()
