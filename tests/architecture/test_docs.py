@@ -124,12 +124,16 @@ class TestLinks:
 # --- commands
 
 
+HANDED_OVER = {"test.py": "_checks.py", "mutate_tables.py": "_mutants.py"}
+"""Scripts that only make the environment, and the one that reads their arguments."""
+
+
 def script_options(name: str) -> set[str]:
     """The options of a script of ours, asked from the parser that reads them."""
     if name == "start.py":
         return options_of(start.read_arguments)
-    if name == "test.py":
-        return helped_options("_checks.py")
+    if name in HANDED_OVER:
+        return helped_options(HANDED_OVER[name])
     return command_options(name.removesuffix(".py"))
 
 
@@ -156,7 +160,7 @@ def helped_options(name: str) -> set[str]:
     """The options that a script lists with --help."""
     command = [sys.executable, str(ROOT / "scripts" / name), "--help"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # as _bootstrap.py starts it
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", done.stdout))
 
 
