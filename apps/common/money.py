@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from apps.common.currencies import DECIMALS, check_currency
+
 MICRO = 1_000_000
 MAX_MICROS = 9_000_000_000_000_000_000
 """Nine trillion units: what a signed 64-bit column holds with room to spare."""
@@ -27,6 +29,29 @@ def to_micros(amount: Decimal | str | int) -> int:
     if abs(scaled) > MAX_MICROS:
         raise BadAmount(f"{str(amount)[:40]!r} is too large")
     return int(scaled)
+
+
+def read_payment(amount: Decimal | str | int, currency: str, field: str = "amount") -> Money:
+    """An amount above zero that can be paid in `currency`: no finer than its smallest coin.
+
+    Raises `BadAmount` or `UnknownCurrency`; the text begins with the name of the field.
+    """
+    money = read_amount(amount, currency, field)
+    if money.micros % 10 ** (6 - DECIMALS[currency]):
+        raise BadAmount(f"{field}: {str(amount)[:40]} has too many decimals; {currency} has {DECIMALS[currency]}")
+    return money
+
+
+def read_amount(amount: Decimal | str | int, currency: str, field: str = "amount") -> Money:
+    """An amount above zero, exact to the micro-unit. Raises like `read_payment`."""
+    check_currency(currency)
+    try:
+        micros = to_micros(amount)
+    except BadAmount as error:
+        raise BadAmount(f"{field}: {error}") from error
+    if micros <= 0:
+        raise BadAmount(f"{field}: {str(amount)[:40]} is not above zero")
+    return Money(micros, currency)
 
 
 def to_decimal(micros: int) -> Decimal:

@@ -1,14 +1,25 @@
-"""Triggers that keep rows append-only or frozen, written once for SQLite and PostgreSQL."""
+"""Triggers that keep rows append-only, frozen or balanced, written once for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
+
+
+class Rule(Protocol):
+    """A rule that a database keeps by a trigger."""
+
+    def create(self, vendor: str) -> list[str]:
+        """The statements that make the trigger."""
+
+    def drop(self, vendor: str) -> list[str]:
+        """The statements that take it away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,34 @@ class Forbid:
         return [f"DROP TRIGGER {self.name} ON {self.table}", f"DROP FUNCTION {self.name}()"]
 
 
+@dataclass(frozen=True, slots=True)
+class AtCommit:
+    """Refuse a commit after which `broken`, a query about the inserted row NEW, finds anything. PostgreSQL alone."""
+
+    name: str
+    table: str
+    broken: str
+    text: str
+
+    def create(self, vendor: str) -> list[str]:
+        """The statements that make the deferred constraint trigger."""
+        if vendor == "sqlite":
+            return []
+        return [
+            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF EXISTS ({self.broken}) THEN RAISE EXCEPTION '{self.text}' "
+            "USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NULL; END $$",
+            f"CREATE CONSTRAINT TRIGGER {self.name} AFTER INSERT ON {self.table} "
+            f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {self.name}()",
+        ]
+
+    def drop(self, vendor: str) -> list[str]:
+        """The statements that take it away."""
+        if vendor == "sqlite":
+            return []
+        return [f"DROP TRIGGER {self.name} ON {self.table}", f"DROP FUNCTION {self.name}()"]
+
+
 def append_only(table: str) -> list[Forbid]:
     """No update and no delete, ever."""
     return [Forbid(table, action, f"{table} is append-only") for action in ("UPDATE", "DELETE")]
@@ -71,24 +110,23 @@ def restore(rules: Sequence[Forbid]) -> migrations.RunPython:
 
     def make(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
         missing = [rule for rule in rules if rule.name not in installed(editor.connection)]
-        for rule in missing:
-            for statement in rule.create(editor.connection.vendor):
-                editor.execute(statement, params=None)
+        _run(editor, [statement for rule in missing for statement in rule.create(editor.connection.vendor)])
 
     return migrations.RunPython(make, make)
 
 
-def install(rules: Sequence[Forbid]) -> migrations.RunPython:
+def install(rules: Sequence[Rule]) -> migrations.RunPython:
     """A migration operation that makes the triggers, and takes them away when reversed."""
 
     def forwards(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-        for rule in rules:
-            for statement in rule.create(editor.connection.vendor):
-                editor.execute(statement, params=None)
+        _run(editor, [statement for rule in rules for statement in rule.create(editor.connection.vendor)])
 
     def backwards(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-        for rule in rules:
-            for statement in rule.drop(editor.connection.vendor):
-                editor.execute(statement, params=None)
+        _run(editor, [statement for rule in rules for statement in rule.drop(editor.connection.vendor)])
 
     return migrations.RunPython(forwards, backwards)
+
+
+def _run(editor: BaseDatabaseSchemaEditor, statements: Sequence[str]) -> None:
+    for statement in statements:
+        editor.execute(statement, params=None)

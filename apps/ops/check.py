@@ -17,6 +17,7 @@ from apps.common import clock
 from apps.ops import demo
 from apps.ops.child import SimulatorChild
 from apps.ops.embedded import Embedded
+from apps.ops.money_check import check_money
 from apps.ops.recount import Recount, recount
 from apps.orders.models import Order
 from apps.orders.states import SETTLED, OrderStatus
@@ -61,6 +62,7 @@ def run(data: Path, *, port: int, seed: int, say: Callable[[str], None]) -> int:
         hub.stop()
         simulator.stop()
     count = recount(Order.objects.order_by("id"), truth)
+    say(f"Money: {json.dumps(check_money().as_dict())}")
     count.seconds = round(time.monotonic() - started, 1)
     return report(count, problems, say)
 

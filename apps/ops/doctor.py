@@ -113,7 +113,11 @@ def wanted_triggers() -> list[str]:
         for operation in migration.operations:
             if isinstance(operation, RunPython) and operation.code.__module__ == triggers.__name__:
                 operation.code(StateApps([], {}), editor)
-    return [name for statement in editor.collected_sql for name in re.findall(r"^CREATE TRIGGER (\w+)", statement)]
+    return [
+        name
+        for statement in editor.collected_sql
+        for name in re.findall(r"^CREATE (?:CONSTRAINT )?TRIGGER (\w+)", statement)
+    ]
 
 
 SAFE_SETTINGS: dict[str, dict[str, tuple[frozenset[str], str]]] = {
@@ -203,11 +207,10 @@ def nothing_forgotten(now: datetime) -> list[Finding]:
 
 
 def money(now: datetime) -> list[Finding]:
-    """Every transfer sums to zero, and every stored balance is the sum of its entries."""
-    books = ledger.recount()
-    remedy = "stop selling and keep a copy of the database: somebody wrote past the ledger"
-    lines = {"transfers that do not sum to zero": books.unbalanced, "wrong balances": books.wrong_balances}
-    return [Finding("money", ERROR, f"{what}: {_some(names)}", remedy) for what, names in lines.items() if names]
+    """The ledger recomputed from its entries agrees with itself."""
+    problems = ledger.recount().problems()
+    remedy = "stop selling, keep a copy of the database and run `python manage.py check_money`"
+    return [Finding("money", ERROR, f"the ledger disagrees: {_some(problems)}", remedy)] if problems else []
 
 
 # --- set-up

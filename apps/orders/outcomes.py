@@ -133,12 +133,13 @@ def settle(news: News) -> Change:
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
     verdict = decide(_standing(order, attempt, row), news, random.random())
-    is_told = verdict.said not in QUIET or verdict.state != attempt.state or _is_first(row, news)
+    cost = _cost_fields(attempt, news)
+    is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or _is_first(row, news)
     evidence = record_evidence(attempt, news) if is_told else None
     status_before = order.status
     held = AttemptUnit.objects.filter(attempt=attempt, holds=True).exists()
     is_moving = verdict.state != attempt.state
-    _change_attempt(attempt, verdict, news)
+    _change_attempt(attempt, verdict, news, cost)
     _note_trouble(attempt, news)
     if news.verb != "place" and (is_moving or not order.provider_referans):
         save_provider_referans(order, attempt, news)
@@ -185,7 +186,7 @@ def _is_first(row: DueCheck | None, news: News) -> bool:
     return row is None or row.digest != news.class_digest()
 
 
-def _change_attempt(attempt: Attempt, verdict: Verdict, news: News) -> None:
+def _change_attempt(attempt: Attempt, verdict: Verdict, news: News, cost: dict[str, object]) -> None:
     fields: dict[str, object] = {"failed_seen_at": verdict.failed_seen_at}
     if news.verb == "place":
         fields["answered_at"] = news.at
@@ -199,7 +200,7 @@ def _change_attempt(attempt: Attempt, verdict: Verdict, news: News) -> None:
         fields["delivered_at"] = news.at
     if verdict.plan is None or verdict.plan.kind is DueKind.WATCH:
         fields["closed_at"] = attempt.closed_at or news.at
-    fields.update(_cost_fields(attempt, news), is_surplus=attempt.is_surplus or verdict.is_late)
+    fields.update(cost, is_surplus=attempt.is_surplus or verdict.is_late)
     machine.change_attempt(attempt, verdict.state, **fields)
     if verdict.is_reversed:
         machine.change_attempt(attempt, A.REVERSED)
@@ -331,9 +332,11 @@ def _move_money(
 
 
 def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: Evidence | None) -> list[ledger.Posting]:
-    """What the delivery cost us: once, corrected when the provider tells another figure, a loss when it is late."""
-    cost = Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
+    """What the delivery cost us: once, corrected when told otherwise, a loss when late, back when it was reversed."""
+    cost = known_cost(attempt)
     ids = (attempt.integration_id, order.pk, attempt.pk)
+    if verdict.is_reversed and evidence is not None:
+        return ledger.cost_reversals(*ids, evidence.pk)
     if not cost.micros or verdict.state is not A.DELIVERED:
         return []
     if attempt.is_surplus:
@@ -344,6 +347,11 @@ def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: E
     if booked.micros == cost.micros or evidence is None:
         return []
     return [ledger.cost_correction(*ids, evidence.pk, booked=booked, actual=cost)]
+
+
+def known_cost(attempt: Attempt) -> Money:
+    """What the purchase costs by the provider's word, else by the mapping's; zero when nobody said."""
+    return Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
 
 
 def _external(order: Order, verdict: Verdict, result: Tally) -> ExternalStatus:

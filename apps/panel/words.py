@@ -209,12 +209,18 @@ KNOWLEDGE: Words = {
 
 TRANSFERS: Words = {
     "deposit": _("deposit"),
+    "withdrawal": _("withdrawal"),
+    "correction": _("correction by an operator"),
     "hold": _("held"),
     "capture": _("captured"),
     "release": _("released"),
     "cost": _("cost"),
     "cost_correction": _("correction of the cost"),
     "late_cost": _("cost of a late delivery"),
+    "cost_reversal": _("cost taken back by the provider"),
+    "sale_reversal": _("given back to the customer"),
+    "top_up": _("money sent to the provider"),
+    "write_off": _("written off"),
 }
 
 PURSES: Words = {
@@ -224,6 +230,7 @@ PURSES: Words = {
     "cash": _("outside"),
     "float": _("our money at the provider"),
     "cost": _("cost of goods"),
+    "fx": _("changed into another currency"),
     "loss": _("loss"),
 }
 

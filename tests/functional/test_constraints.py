@@ -12,6 +12,7 @@ from django.db.models import CheckConstraint, Model, UniqueConstraint
 
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
 from apps.catalog.models import InputField, Package, PackagePrice, Product
+from apps.common.money import Money
 from apps.orders.models import (
     Attempt,
     AttemptUnit,
@@ -25,7 +26,8 @@ from apps.orders.models import (
 )
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, PackageMapping, Route
-from apps.wallet.models import Account, Entry, Transfer
+from apps.wallet import ledger
+from apps.wallet.models import Account, ConfirmLimit, CreditChange, Entry, Transfer, WalletRequest
 from tests.factories import START, Shop, make_customer, make_integration, make_shop, order_from
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
@@ -53,6 +55,9 @@ MODELS: tuple[type[Model], ...] = (
     Account,
     Entry,
     Transfer,
+    CreditChange,
+    ConfirmLimit,
+    WalletRequest,
 )
 
 
@@ -82,6 +87,27 @@ class World:
         )
         self.case = Case.objects.create(
             order=self.order, attempt=self.attempt, reason="reversal", risk_micros=1, currency="TRY", opened_at=START
+        )
+
+        customer, author = self.shop.customer, User.objects.create(username="author")
+        ledger.set_credit_limit(
+            customer.tenant_id, customer.pk, Money(1, "TRY"), key="credit", reason="", actor="author", now=START
+        )
+        self.limit = ConfirmLimit.objects.create(
+            tenant=self.shop.tenant, currency="TRY", above_micros=1, actor="author", at=START
+        )
+        self.request = WalletRequest.objects.create(
+            tenant=self.shop.tenant,
+            customer=customer,
+            key="request",
+            kind="deposit",
+            amount_micros=1,
+            currency="TRY",
+            reason="paid",
+            status="pending",
+            asked_by=author,
+            asked_at=START,
+            expires_at=START,
         )
 
     def new_attempt(self, reference: str, **fields: Any) -> Attempt:
@@ -125,6 +151,12 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+def new_credit_change(world: World, **fields: Any) -> CreditChange:
+    values = {"before_micros": 1, "after_micros": 2, "reason": "", "actor": "author", "at": START, **fields}
+    account = Account.objects.get(kind="customer", subject_id=world.shop.customer.pk)
+    return CreditChange.objects.create(account=account, key="another", **values)
 
 
 def change(model: type[Model], pk: int, **fields: Any) -> None:
@@ -182,20 +214,39 @@ REFUSED: dict[str, Refused] = {
     ),
     "route_auto_has_account_manual_has_none": lambda w: change(Route, w.shop.route.pk, mode="manual"),
     # wallet
-    "account_once_per_subject": lambda w: Account.objects.create(
+    "account_once_per_subject": lambda w: Account.objects.create(tenant=w.shop.tenant, kind="held", currency="TRY"),
+    "account_one_wallet_per_customer": lambda w: Account.objects.create(
         tenant=w.shop.tenant,
         kind="customer",
-        currency="TRY",
+        currency="USD",
         subject_kind="customer",
         subject_id=w.shop.customer.pk,
         balance_micros=0,
     ),
     "account_only_customers_store_a_balance": lambda w: Account.objects.filter(kind="held").update(balance_micros=0),
-    "account_not_below_limit": lambda w: Account.objects.filter(kind="customer").update(balance_micros=-1),
+    "account_not_below_limit": lambda w: Account.objects.filter(kind="customer").update(balance_micros=-2),
     "account_limit_not_negative": lambda w: Account.objects.filter(kind="customer").update(limit_micros=-1),
     "entry_is_not_zero": lambda w: Entry.objects.create(
         transfer=Transfer.objects.all()[0], account=Account.objects.all()[0], amount_micros=0
     ),
+    "transfer_names_an_order_or_an_author": lambda w: Transfer.objects.create(
+        tenant=w.shop.tenant, key="nameless", kind="deposit", subject_kind="customer", subject_id=1, at=START
+    ),
+    "credit_not_negative": lambda w: new_credit_change(w, after_micros=-1),
+    "credit_change_names_its_author": lambda w: new_credit_change(w, actor=""),
+    "confirm_limit_not_negative": lambda w: ConfirmLimit.objects.create(
+        tenant=w.shop.tenant, currency="TRY", above_micros=-1, actor="author", at=START
+    ),
+    "confirm_limit_names_its_author": lambda w: ConfirmLimit.objects.create(
+        tenant=w.shop.tenant, currency="TRY", above_micros=1, actor="", at=START
+    ),
+    "wallet_request_status_known": lambda w: change(WalletRequest, w.request.pk, status="open"),
+    "wallet_request_amount_positive": lambda w: change(WalletRequest, w.request.pk, amount_micros=0),
+    "wallet_request_has_a_reason": lambda w: change(WalletRequest, w.request.pk, reason=""),
+    "wallet_request_decided_by_another": lambda w: change(
+        WalletRequest, w.request.pk, status="done", decided_by=w.request.asked_by, decided_at=START
+    ),
+    "wallet_request_pending_is_undecided": lambda w: change(WalletRequest, w.request.pk, decided_at=START),
     # catalog
     "product_name_once_per_shop": lambda w: Product.objects.create(
         tenant=w.shop.tenant, name=w.shop.package.product.name
@@ -317,7 +368,14 @@ class TestAClientReference:
         world.new_order(idempotency_key="a", client_reference="mine", customer=make_customer(world.shop.tenant))
 
 
-APPEND_ONLY = ("orders_event", "orders_evidence", "wallet_transfer", "wallet_entry")
+APPEND_ONLY = (
+    "orders_event",
+    "orders_evidence",
+    "wallet_transfer",
+    "wallet_entry",
+    "wallet_credit_change",
+    "wallet_confirm_limit",
+)
 
 
 def sql(statement: str, *params: Any) -> int:
@@ -355,6 +413,23 @@ class TestAnAppendOnlyTable:
             OrderEvent.objects.update(kind="nothing")
         with pytest.raises(DatabaseError), transaction.atomic():
             world.evidence.delete()
+
+
+class TestAnAccountOfTheLedger:
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [("kind", "revenue"), ("currency", "USD"), ("subject_kind", "x"), ("subject_id", 7)],
+    )
+    def test_never_changes_what_it_is(self, world: World, column: str, value: object) -> None:
+        held = Account.objects.get(kind="held", tenant=world.shop.tenant)
+        with pytest.raises(DatabaseError, match="an account never changes what it is"), transaction.atomic():
+            sql(f"UPDATE wallet_account SET {column} = %s WHERE id = %s", value, held.pk)  # noqa: S608
+
+    def test_never_goes_to_another_shop(self, world: World) -> None:
+        other = make_shop().tenant
+        held = Account.objects.get(kind="held", tenant=world.shop.tenant)
+        with pytest.raises(DatabaseError, match="an account never changes what it is"), transaction.atomic():
+            change(Account, held.pk, tenant=other)
 
 
 class TestAStoredCode:

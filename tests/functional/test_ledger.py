@@ -31,7 +31,8 @@ def lira(units: int) -> Money:
 
 def spend(customer: Customer, amount: Money, key: str = "") -> Posting:
     key = key or f"test:{next(_keys)}"
-    return Posting(key, "test", amount, ledger.customer_purse(customer.pk), HELD, "test", 1)
+    legs = ledger.move(amount, ledger.customer_purse(customer.pk), HELD)
+    return Posting(key, "test", legs, "test", 1, actor="test")
 
 
 def balance(customer: Customer) -> int:
@@ -72,7 +73,7 @@ class TestAPosting:
         other = {
             "amount": spend(customer, lira(31), "same-key"),
             "source": spend(make_customer(customer.tenant), lira(30), "same-key"),
-            "target": Posting("same-key", "test", lira(30), posting.source, REVENUE, "test", 1),
+            "target": replace(posting, legs=ledger.move(lira(30), ledger.customer_purse(customer.pk), REVENUE)),
         }[change]
         with pytest.raises(KeyReused, match="same-key"):
             ledger.post(customer.tenant_id, [other], START)
@@ -108,7 +109,7 @@ class TestAPosting:
             ledger.post(tenant.pk, [spend(customer, Money(1, "TRY"))], START)
 
     def test_in_another_currency_does_not_touch_the_wallet(self, customer: Customer) -> None:
-        with pytest.raises(NotEnoughMoney):
+        with pytest.raises(WrongWallet, match=r"^currency: customer \d+ has no wallet in USD"):
             ledger.post(customer.tenant_id, [spend(customer, Money(1, "USD"))], START)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -471,7 +472,27 @@ class TestAnAnswer:
         assert standing_of(order) == ("completed", "reversed", "")
         case = Case.objects.get(order=order)
         assert (case.reason, case.risk_micros, case.currency) == ("reversal", PRICE, "TRY")
-        assert sums_of(order)["capture"] == PRICE
+
+    def test_that_reverses_a_delivery_books_our_side_at_once_and_leaves_the_customers(self, stage: Stage) -> None:
+        order = sent(stage)
+        ask(stage, order)
+        for _ in range(2):
+            outcomes.apply([news_of(order, Outcome.REVERSED)])
+        assert sums_of(order) == {"hold": PRICE, "capture": PRICE, "cost": COST, "cost_reversal": COST}
+        assert ledger.cost_of_order(order.pk) == 0
+        assert ledger.float_of(order.tenant_id) == {
+            (Attempt.objects.get().integration_id, "TRY"): Money(0, "TRY"),
+        }
+        check_invariants()
+
+    def test_that_tells_the_real_cost_after_the_delivery_corrects_what_is_booked(self, stage: Stage) -> None:
+        order = sent(stage)
+        ask(stage, order)
+        Attempt.objects.update(cost_micros=None)
+        outcomes.apply([news_of(order, Outcome.COMPLETED, cost=Decimal("33.25"))])
+        outcomes.apply([news_of(order, Outcome.COMPLETED, cost=Decimal("33.25"))])
+        assert sums_of(order)["cost_correction"] == 1_750_000
+        assert ledger.booked_cost(Attempt.objects.get().pk) == 33_250_000
 
 
 class TestAPoisonousAnswer:
