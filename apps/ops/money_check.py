@@ -1,4 +1,4 @@
-"""All money recomputed: the ledger from its entries, and every order, unit and attempt against the ledger. Reads only."""
+"""All money recomputed: the ledger from its entries, and every order, unit and attempt against it. Reads only."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _look_at_sums(facts: Facts) -> Iterator[str]:
 
 
 def _look_at_units(facts: Facts) -> Iterator[str]:
-    """A held unit has neither capture nor release, a captured one both or one of them that sum up, a released one all."""
+    """A held unit has neither capture nor release; a captured one sums up to its amount; a released one is all back."""
     for unit in facts.units:
         captured, released = facts.of_unit("capture", unit), facts.of_unit("release", unit)
         agrees = {

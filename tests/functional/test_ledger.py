@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
-from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.models import Sum
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from django.db import IntegrityError, connection, transaction
 
 from apps.accounts.models import Customer, Tenant
-from apps.common.money import Money
+from apps.common.money import MAX_MICROS, Money, read_amount
 from apps.wallet import ledger
-from apps.wallet.ledger import CASH, COST, HELD, LOSS, REVENUE, KeyReused, LedgerError, NotEnoughMoney, Posting, Purse
-from apps.wallet.models import Account, Entry, Transfer
+from apps.wallet.ledger import (
+    CASH,
+    HELD,
+    LOSS,
+    REVENUE,
+    BadPosting,
+    KeyReused,
+    LedgerError,
+    Leg,
+    NotEnoughMoney,
+    Overdrawn,
+    Posting,
+    WrongWallet,
+)
+from apps.wallet.models import Account, CreditChange, Entry, Transfer
+from apps.wallet.statement import standing_of
 from tests.factories import START, check_conservation, make_customer, make_tenant
 from tests.functional.core_fixtures import committed
 
 __all__ = ["committed"]
+
+pytestmark = pytest.mark.both_databases
 
 _keys = itertools.count(1)
 
@@ -120,76 +136,304 @@ class TestADeposit:
         assert balance(customer) == 150_000_000
 
 
-class TestTheRecount:
-    def test_finds_a_balance_that_was_changed_by_hand(self, customer: Customer) -> None:
-        account = Account.objects.get(kind="customer", subject_id=customer.pk)
-        Account.objects.filter(pk=account.pk).update(balance_micros=1)
-        assert ledger.recount().wrong_balances == [str(account)]
-
-    def test_finds_a_transfer_with_one_side(self, customer: Customer) -> None:
-        (transfer,) = ledger.post(customer.tenant_id, [spend(customer, lira(1), "lame")], START)
-        Entry.objects.create(
-            transfer_id=transfer, account=Account.objects.get(kind="held", currency="TRY"), amount_micros=5
-        )
-        assert ledger.recount().unbalanced == ["lame"]
-
-    def test_finds_a_transfer_without_entries(self, tenant: Tenant) -> None:
-        Transfer.objects.create(tenant=tenant, key="hollow", kind="test", subject_kind="t", subject_id=1, at=START)
-        assert ledger.recount().unbalanced == ["hollow"]
+WHY: dict[str, Any] = {"reason": "because", "actor": "olga", "now": START}
 
 
-HOUSE = (HELD, REVENUE, CASH, COST, LOSS)
-moves = st.lists(
-    st.tuples(
-        st.integers(0, 6),
-        st.integers(0, 6),
-        st.integers(-1, 400),
-        st.sampled_from(["TRY", "USD"]),
-        st.integers(0, 12),
-    ),
-    min_size=1,
-    max_size=25,
-)
+def usd(units: int) -> Money:
+    return Money(units * 1_000_000, "USD")
 
 
-class TestAnySequenceOfPostings:
-    @given(moves, st.integers(1, 3))
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_keeps_every_sum_and_every_limit(
-        self, tenant: Tenant, sequence: list[tuple[int, int, int, str, int]], batch: int
-    ) -> None:
-        """Two wallets and the house purses; among the postings are repeated keys, empty wallets and amounts of zero."""
-        run = next(_keys)
-        buyers = [make_customer(tenant, "0"), make_customer(tenant, "0", credit="0.0001")]
-        purses: list[Purse] = [*(ledger.customer_purse(buyer.pk) for buyer in buyers), *HOUSE]
-        Account.objects.filter(subject_kind="customer").update(limit_micros=100)
-        postings = [
-            Posting(f"run:{run}:{key}", "any", Money(micros, currency), purses[source], purses[target], "test", run)
-            for source, target, micros, currency, key in sequence
-        ]
-        for chunk in itertools.batched(postings, batch) if hasattr(itertools, "batched") else _chunks(postings, batch):
-            before = _balances()
-            try:
-                ledger.post(tenant.pk, list(chunk), START)
-            except LedgerError:
-                assert _balances() == before
+class TestAPostingThatIsWrong:
+    @pytest.mark.parametrize(
+        ("money", "told"),
+        [
+            (Money(0, "TRY"), "amount: 0.00 TRY is not above zero"),
+            (Money(-1, "TRY"), "amount: -0.000001 TRY is not above zero"),
+            (Money(1.5, "TRY"), "amount: must be whole micro-units that fit into 64 bits, never a float"),  # type: ignore[arg-type]
+            (Money(True, "TRY"), "amount: must be whole micro-units that fit into 64 bits, never a float"),
+            (Money(MAX_MICROS + 1, "TRY"), "amount: must be whole micro-units that fit into 64 bits, never a float"),
+            (Money(1, "TL"), "currency: 'TL' is not a currency; write its ISO 4217 code, such as TRY"),
+            (Money(1, "try"), "currency: 'try' is not a currency; write its ISO 4217 code, such as TRY"),
+            (Money(1, None), "currency: 'None' is not a currency; write its ISO 4217 code, such as TRY"),  # type: ignore[arg-type]
+        ],
+    )
+    def test_names_the_field_and_leaves_nothing(self, customer: Customer, money: Money, told: str) -> None:
+        before = counts()
+        with pytest.raises(BadPosting) as refused:
+            ledger.deposit(customer.tenant_id, customer.pk, money, key="wrong", **WHY)
+        assert str(refused.value) == told
+        assert counts() == before
+
+    @pytest.mark.parametrize(
+        "legs",
+        [
+            (),
+            (Leg(CASH, lira(1)),),
+            (Leg(CASH, lira(-1)), Leg(HELD, usd(1))),
+            (Leg(CASH, lira(-1)), Leg(HELD, lira(2)), Leg(LOSS, usd(-1))),
+            (Leg(CASH, lira(0)), Leg(HELD, lira(0))),
+            (Leg(CASH, lira(-1)), Leg(HELD, Money(0, "TRY")), Leg(LOSS, lira(1))),
+            (Leg(CASH, lira(-1)), Leg(CASH, lira(-1)), Leg(HELD, lira(2))),
+        ],
+    )
+    def test_does_not_balance(self, tenant: Tenant, legs: ledger.Legs) -> None:
+        before = counts()
+        with pytest.raises(BadPosting, match=r"^legs: "):
+            ledger.post(tenant.pk, [Posting("crooked", "test", legs, "test", 1, actor="olga")], START)
+        assert counts() == before
+
+    @pytest.mark.parametrize("key", ["", "k" * 121])
+    def test_has_no_key_that_can_be_kept(self, customer: Customer, key: str) -> None:
+        with pytest.raises(BadPosting, match=r"^key: must have 1 to 120 characters"):
+            ledger.deposit(customer.tenant_id, customer.pk, lira(1), key=key, **WHY)
+
+    def test_names_neither_an_order_nor_an_author(self, customer: Customer) -> None:
+        with pytest.raises(BadPosting, match=r"^actor: "):
+            ledger.deposit(customer.tenant_id, customer.pk, lira(1), key="x", reason="", actor="", now=START)
+
+    def test_is_for_a_customer_of_another_shop(self, customer: Customer) -> None:
+        with pytest.raises(WrongWallet, match="in this shop"):
+            ledger.deposit(make_tenant().pk, customer.pk, lira(1), key="x", **WHY)
+
+
+def counts() -> tuple[int, int, int]:
+    return Transfer.objects.count(), Entry.objects.count(), Account.objects.count()
+
+
+class TestPostingsOfPeople:
+    def test_take_money_out(self, customer: Customer) -> None:
+        ledger.withdrawal(customer.tenant_id, customer.pk, lira(30), key="w", **WHY)
+        assert balance(customer) == 70_000_000
+        assert legs_of("w") == {("customer", "TRY"): -30_000_000, ("cash", "TRY"): 30_000_000}
+        with pytest.raises(NotEnoughMoney):
+            ledger.withdrawal(customer.tenant_id, customer.pk, lira(71), key="w2", **WHY)
+
+    def test_correct_a_balance_up_and_down_at_the_shops_expense(self, customer: Customer) -> None:
+        ledger.correction(customer.tenant_id, customer.pk, lira(5), key="up", **WHY)
+        ledger.correction(customer.tenant_id, customer.pk, lira(-7), key="down", **WHY)
+        assert balance(customer) == 98_000_000
+        assert legs_of("up") == {("revenue", "TRY"): -5_000_000, ("customer", "TRY"): 5_000_000}
+        assert legs_of("down") == {("revenue", "TRY"): 7_000_000, ("customer", "TRY"): -7_000_000}
+
+    def test_change_the_credit_limit_with_their_name(self, customer: Customer) -> None:
+        first = ledger.set_credit_limit(customer.tenant_id, customer.pk, lira(50), key="c", **WHY)
+        assert ledger.set_credit_limit(customer.tenant_id, customer.pk, lira(50), key="c", **WHY) == first
+        change = CreditChange.objects.get(pk=first)
+        assert (change.before_micros, change.after_micros, change.actor) == (0, 50_000_000, "olga")
+        ledger.withdrawal(customer.tenant_id, customer.pk, lira(140), key="w", **WHY)
+        with pytest.raises(NotEnoughMoney, match=r"further below zero than 39\.00 TRY"):
+            ledger.set_credit_limit(customer.tenant_id, customer.pk, lira(39), key="c2", **WHY)
+        with pytest.raises(KeyReused):
+            ledger.set_credit_limit(customer.tenant_id, customer.pk, lira(60), key="c", **WHY)
+        with pytest.raises(BadPosting, match=r"^amount: "):
+            ledger.set_credit_limit(customer.tenant_id, customer.pk, lira(-1), key="c3", **WHY)
+        assert CreditChange.objects.count() == 1
         check_conservation()
-        by_currency = Entry.objects.values("account__currency").annotate(sum=Sum("amount_micros"))
-        assert {row["sum"] for row in by_currency} <= {0}
-        for account in Account.objects.filter(kind="customer"):
-            assert account.balance_micros is not None
-            assert account.balance_micros >= -account.limit_micros
+
+    def test_top_up_a_float_in_its_own_currency(self, tenant: Tenant) -> None:
+        ledger.top_up_float(tenant.pk, 7, usd(10), usd(10), key="t", **WHY)
+        assert ledger.float_of(tenant.pk) == {(7, "USD"): usd(10)}
+        with pytest.raises(BadPosting, match=r"^paid: "):
+            ledger.top_up_float(tenant.pk, 7, usd(10), usd(11), key="t2", **WHY)
+
+    def test_top_up_a_float_paid_in_another_currency(self, tenant: Tenant) -> None:
+        ledger.top_up_float(tenant.pk, 7, usd(10), lira(341), key="t", **WHY)
+        assert legs_of("t") == {
+            ("cash", "TRY"): -341_000_000,
+            ("fx", "TRY"): 341_000_000,
+            ("fx", "USD"): -10_000_000,
+            ("float", "USD"): 10_000_000,
+        }
+        lines = ledger.lines_of("integration", 7)
+        assert [(line.source, line.target, line.money) for line in lines] == [
+            ("cash", "fx", lira(341)),
+            ("fx", "float", usd(10)),
+        ]
+        assert [line.actor for line in lines] == ["olga", "olga"]
+
+    def test_write_off_what_lies_at_a_provider(self, tenant: Tenant) -> None:
+        ledger.top_up_float(tenant.pk, 7, usd(10), usd(10), key="t", **WHY)
+        ledger.write_off(tenant.pk, 7, usd(4), key="o", **WHY)
+        assert ledger.trial_balance(tenant.pk) == {
+            ("cash", "USD"): -10_000_000,
+            ("float", "USD"): 6_000_000,
+            ("loss", "USD"): 4_000_000,
+        }
 
 
-def _chunks(postings: list[Posting], size: int) -> list[tuple[Posting, ...]]:
-    return [tuple(postings[start : start + size]) for start in range(0, len(postings), size)]
+def legs_of(key: str) -> dict[tuple[str, str], int]:
+    entries = Entry.objects.filter(transfer__key=key).select_related("account")
+    return {(entry.account.kind, entry.account.currency): entry.amount_micros for entry in entries}
 
 
-def _balances() -> dict[int, int]:
-    sums: dict[int, int] = defaultdict(int)
-    for row in Entry.objects.values("account_id").annotate(sum=Sum("amount_micros")):
-        sums[row["account_id"]] = row["sum"]
-    return dict(sums)
+class TestAUnit:
+    """Orders and units are numbers to the ledger; it never sees their tables."""
+
+    def hold(self, customer: Customer, order_id: int = 1, units: int = 10) -> None:
+        ledger.hold_order(customer.tenant_id, customer.pk, order_id, lira(units), START)
+
+    def post(self, customer: Customer, *postings: Posting) -> None:
+        ledger.post(customer.tenant_id, postings, START)
+
+    def test_is_captured_for_a_part_and_the_rest_goes_back(self, customer: Customer) -> None:
+        self.hold(customer)
+        parts = ledger.capture_part(customer.pk, 1, 11, sold=lira(6), rest=lira(4), reason="6 of 10")
+        self.post(customer, *parts)
+        assert ledger.order_sums([1])[1] == {"hold": 10_000_000, "capture": 6_000_000, "release": 4_000_000}
+        assert balance(customer) == 94_000_000
+
+    def test_is_captured_once(self, customer: Customer) -> None:
+        self.hold(customer, units=20)
+        for _ in range(3):
+            self.post(customer, ledger.capture_unit(1, 11, lira(10)))
+        assert ledger.order_sums([1])[1]["capture"] == 10_000_000
+
+    @pytest.mark.parametrize("first", ["capture", "release"])
+    def test_is_not_both_captured_and_released(self, customer: Customer, first: str) -> None:
+        self.hold(customer)
+        ways = [
+            ledger.capture_unit(1, 11, lira(10)),
+            ledger.release_unit(customer.pk, 1, 11, lira(10), "refused"),
+        ]
+        one, other = ways if first == "capture" else ways[::-1]
+        self.post(customer, one)
+        with pytest.raises(Overdrawn, match=r"^amount: order 1 does not have that much under 'held'"):
+            self.post(customer, other)
+
+    def test_takes_nothing_from_the_money_held_for_another_order(self, customer: Customer) -> None:
+        self.hold(customer)
+        self.hold(customer, order_id=2)
+        with pytest.raises(Overdrawn):
+            self.post(customer, ledger.capture_unit(1, 11, lira(11)))
+
+    def test_is_given_back_by_a_person_up_to_what_was_captured(self, customer: Customer) -> None:
+        self.hold(customer)
+        self.post(customer, ledger.capture_unit(1, 11, lira(10)))
+        back = ledger.sale_reversal(customer.pk, 1, 11, lira(10), reason="code used before", actor="olga")
+        self.post(customer, back)
+        self.post(customer, back)
+        assert balance(customer) == 100_000_000
+        again = ledger.sale_reversal(customer.pk, 1, 12, lira(1), reason="x", actor="olga")
+        with pytest.raises(Overdrawn, match="under 'revenue'"):
+            self.post(customer, again)
+
+    def test_returns_its_cost_when_the_provider_takes_it_back(self, customer: Customer) -> None:
+        self.post(customer, ledger.provider_cost(7, 1, 21, usd(3)))
+        self.post(customer, ledger.cost_correction(7, 1, 21, 31, booked=usd(3), actual=usd(2)))
+        self.post(customer, *ledger.cost_reversals(7, 1, 21, 32))
+        assert ledger.cost_reversals(7, 1, 21, 33) == []
+        assert ledger.cost_of_order(1) == 0
+        assert ledger.float_of(customer.tenant_id) == {(7, "USD"): usd(0)}
+
+    def test_returns_a_late_cost_out_of_the_loss(self, customer: Customer) -> None:
+        self.post(customer, ledger.late_cost(7, 1, 21, 31, usd(3)))
+        self.post(customer, *ledger.cost_reversals(7, 1, 21, 32))
+        assert legs_of("reversal:attempt:21:evidence:32") == {("loss", "USD"): -3_000_000, ("float", "USD"): 3_000_000}
+
+
+class TestExactness:
+    def test_ten_thousand_times_a_thousand_and_first_of_a_tenth_is_a_thousand_and_one(self, tenant: Tenant) -> None:
+        """A database that sums decimals as binary floats says 1000.99999999998."""
+        customer = make_customer(tenant, "0")
+        purse = ledger.customer_purse(customer.pk)
+        share = read_amount("0.1001", "TRY")
+        postings = [
+            Posting(f"share:{n}", "test", ledger.move(share, CASH, purse), "test", n, actor="olga")
+            for n in range(10_000)
+        ]
+        for start in range(0, len(postings), 500):
+            ledger.post(tenant.pk, postings[start : start + 500], START)
+        assert balance(customer) == 1_001_000_000
+        assert ledger.balance_of(customer.pk, "TRY") == read_amount("1001.0", "TRY")
+        assert ledger.trial_balance(tenant.pk) == {("cash", "TRY"): -1_001_000_000, ("customer", "TRY"): 1_001_000_000}
+
+    def test_three_currencies_whose_rates_change_leave_nothing_unexplained(self, tenant: Tenant) -> None:
+        """Sold in three currencies, bought in USD with a float that is paid for in TRY, at another rate each time."""
+        buyers = {currency: make_customer(tenant, "1000", currency=currency) for currency in ("TRY", "USD", "EUR")}
+        rates = itertools.cycle([341_234_567, 352_000_001, 298_765_433])
+        for n, (currency, buyer) in enumerate(buyers.items(), start=1):
+            price = Money(33_333_333 * n, currency)
+            ledger.top_up_float(tenant.pk, 7, usd(10), Money(next(rates), "TRY"), key=f"t:{n}", **WHY)
+            ledger.hold_order(tenant.pk, buyer.pk, n, price, START)
+            ledger.top_up_float(tenant.pk, 7, usd(10), Money(next(rates), "TRY"), key=f"u:{n}", **WHY)
+            sold = ledger.capture_unit(n, n, price)
+            ledger.post(tenant.pk, [sold, ledger.provider_cost(7, n, n, Money(9_123_456, "USD"))], START)
+            ledger.top_up_float(tenant.pk, 7, usd(10), Money(next(rates), "TRY"), key=f"v:{n}", **WHY)
+            back = ledger.sale_reversal(buyer.pk, n, n, price, reason="reversed there", actor="olga")
+            ledger.post(tenant.pk, [back, *ledger.cost_reversals(7, n, n, n)], START)
+        assert {currency: balance(buyer) for currency, buyer in buyers.items()} == dict.fromkeys(buyers, 1000_000_000)
+        books = ledger.trial_balance(tenant.pk)
+        paid = 3 * (341_234_567 + 352_000_001 + 298_765_433)
+        assert books["fx", "TRY"] == paid
+        assert books["fx", "USD"] == -90_000_000
+        assert books["float", "USD"] == 90_000_000
+        assert {kind: books[kind, "USD"] for kind in ("cost", "revenue", "held")} == {
+            "cost": 0,
+            "revenue": 0,
+            "held": 0,
+        }
+        for currency in buyers:
+            assert sum(micros for (_, code), micros in books.items() if code == currency) == 0
+        assert ledger.recount().problems() == []
+
+
+class TestLessons:
+    def test_one_posting_function_writes_balances(self) -> None:
+        """LESSONS F52: the wallet was updated by two code paths."""
+        apps = Path(__file__).resolve().parents[2] / "apps"
+        writes = r"balance_micros=F\(|limit_micros=|Entry\.objects\.(bulk_)?create|Transfer\.objects\.(get_or_)?create"
+        found = {
+            path.relative_to(apps).as_posix()
+            for path in apps.rglob("*.py")
+            if "migrations" not in path.parts and re.search(writes, path.read_text(encoding="utf-8"))
+        }
+        assert found == {"wallet/books.py", "wallet/ledger.py"}
+        books = (apps / "wallet" / "books.py").read_text(encoding="utf-8")
+        assert re.findall(r"\.(?:update|create|bulk_create|save|delete)\(", books) == []
+
+    def test_a_customer_has_one_wallet(self, customer: Customer) -> None:
+        """LESSONS F53: two wallets per user."""
+        with pytest.raises(WrongWallet):
+            ledger.deposit(customer.tenant_id, customer.pk, usd(1), key="x", **WHY)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Account.objects.create(
+                tenant=customer.tenant,
+                kind="customer",
+                currency="USD",
+                subject_kind="customer",
+                subject_id=customer.pk,
+                balance_micros=0,
+            )
+
+    def test_a_refund_never_takes_money(self, customer: Customer) -> None:
+        """LESSONS F54: wallet debited instead of refunded. A negative amount does not turn a posting around."""
+        ledger.hold_order(customer.tenant_id, customer.pk, 1, lira(10), START)
+        for give_back in (
+            lambda money: ledger.release_unit(customer.pk, 1, 11, money, "refused"),
+            lambda money: ledger.sale_reversal(customer.pk, 1, 11, money, reason="x", actor="olga"),
+        ):
+            with pytest.raises(BadPosting, match="not above zero"):
+                give_back(lira(-10))
+            target = give_back(lira(10)).legs[1]
+            assert (target.purse, target.money) == (ledger.customer_purse(customer.pk), lira(10))
+        ledger.post(customer.tenant_id, [ledger.release_unit(customer.pk, 1, 11, lira(10), "refused")], START)
+        assert balance(customer) == 100_000_000
+
+    def test_a_cost_stays_in_its_own_currency(self, customer: Customer) -> None:
+        """LESSONS F55: a cost in TRY was taken as USD. There is no amount without its currency, and no default."""
+        ledger.post(customer.tenant_id, [ledger.provider_cost(7, 1, 21, usd(3))], START)
+        ledger.post(customer.tenant_id, [ledger.provider_cost(8, 1, 22, lira(90))], START)
+        books = ledger.trial_balance(customer.tenant_id)
+        assert (books["cost", "USD"], books["cost", "TRY"]) == (3_000_000, 90_000_000)
+        with pytest.raises(TypeError, match="currency"):
+            Money(1)  # type: ignore[call-arg]
+
+    def test_balance_and_debt_are_two_figures(self, tenant: Tenant) -> None:
+        """LESSONS C31: credit and debt are stored apart, and the net is shown."""
+        buyer = make_customer(tenant, "10", credit="50")
+        ledger.withdrawal(tenant.pk, buyer.pk, lira(30), key="w", **WHY)
+        standing = standing_of(buyer)
+        assert (standing.balance, standing.credit, standing.available) == (lira(-20), lira(50), lira(30))
 
 
 @pytest.mark.postgres
@@ -257,9 +501,8 @@ class TestEightSpendersAtOnce:
         def work(buyer: Customer) -> None:
             start.wait()
             try:
-                posting = Posting(
-                    f"first:{buyer.pk}", "test", lira(1), ledger.customer_purse(buyer.pk), LOSS, "test", buyer.pk
-                )
+                legs = ledger.move(lira(1), ledger.customer_purse(buyer.pk), LOSS)
+                posting = Posting(f"first:{buyer.pk}", "test", legs, "test", buyer.pk, actor="test")
                 ledger.post(tenant.pk, [posting], START)
             finally:
                 connection.close()
@@ -286,7 +529,8 @@ class TestEightSpendersAtOnce:
                 for _ in range(5):
                     key = f"cross:{next(_keys)}"
                     purses = ledger.customer_purse(source.pk), ledger.customer_purse(target.pk)
-                    ledger.post(tenant.pk, [Posting(key, "test", lira(1), *purses, "test", 1)], START)
+                    legs = ledger.move(lira(1), *purses)
+                    ledger.post(tenant.pk, [Posting(key, "test", legs, "test", 1, actor="test")], START)
             except Exception as error:
                 errors.append(error)
             finally:
