@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import views
+from apps.panel import views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
@@ -15,4 +15,12 @@ urlpatterns = [
     path("orders/<int:order_id>/live/", views.order_live, name="order_live"),
     path("orders/<int:order_id>/ask/", views.ask, name="ask"),
     path("orders/<int:order_id>/codes/", views.reveal, name="reveal"),
+    path("wallets/", wallet_views.wallets, name="wallets"),
+    path("wallets/limit/", wallet_views.set_limit, name="set_limit"),
+    path("wallets/requests/<int:request_id>/", wallet_views.decide, name="decide"),
+    path("wallets/<int:customer_id>/", wallet_views.wallet, name="wallet"),
+    path("wallets/<int:customer_id>/ask/", wallet_views.ask, name="wallet_ask"),
+    path("wallets/<int:customer_id>/statement.csv", wallet_views.statement_file, name="statement"),
+    path("provider-money/", wallet_views.floats, name="floats"),
+    path("provider-money/tell/", wallet_views.tell_float, name="tell_float"),
 ]

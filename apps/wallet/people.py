@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Customer, Membership, User
@@ -46,6 +47,10 @@ class BadWish(WalletRefused):
 
 class OwnRequest(WalletRefused):
     """Nobody confirms or declines what they asked for themselves."""
+
+
+class AskerGone(WalletRefused):
+    """Who asked has lost the right to it."""
 
 
 class Expired(WalletRefused):
@@ -104,16 +109,24 @@ def _check_may_operate(person: User, tenant_id: int) -> None:
 def _read_wish(wish: Wish, customer: Customer) -> Money:
     if wish.kind not in Kind:
         raise BadWish(_("Choose what to do."), "kind")
-    if not wish.reason.strip() or len(wish.reason.strip()) > 200 or not wish.reason.isprintable():
-        raise BadWish(_("Give a reason of at most 200 characters, in one line."), "reason")
-    if not 8 <= len(wish.key) <= 64 or not wish.key.isascii() or not wish.key.isprintable():
-        raise BadWish(_("The form is damaged. Load the page again."), "key")
+    _check_words(wish.reason, wish.key)
     try:
         return _read_amount(wish, customer.currency)
     except (BadAmount, UnknownCurrency) as error:
-        allowed = {"currency": customer.currency, "decimals": _decimals(wish.kind, customer.currency)}
-        text = _("Write an amount above zero like 12.50; in %(currency)s it has at most %(decimals)d decimals.")
-        raise BadWish(text % allowed, "amount") from error
+        sentence = _amount_sentence(customer.currency, _decimals(wish.kind, customer.currency))
+        raise BadWish(sentence, "amount") from error
+
+
+def _check_words(reason: str, key: str) -> None:
+    if not reason.strip() or len(reason.strip()) > 200 or not reason.isprintable():
+        raise BadWish(_("Give a reason of at most 200 characters, in one line."), "reason")
+    if not 8 <= len(key) <= 64 or not key.isascii() or not key.isprintable():
+        raise BadWish(_("The form is damaged. Load the page again."), "key")
+
+
+def _amount_sentence(currency: str, decimals: int) -> str:
+    text = _("Write an amount above zero like 12.50; in %(currency)s it has at most %(decimals)d decimals.")
+    return text % {"currency": currency, "decimals": decimals}
 
 
 def _decimals(kind: str, currency: str) -> int:
@@ -173,7 +186,7 @@ def decide(person: User, request_id: int, *, is_confirmed: bool, now: datetime) 
             _check_repeated(request, person, status)
         elif is_confirmed:
             if not request.asked_by.may_operate(request.tenant_id):
-                raise NotAllowed(_("Who asked for this has no right to it any more. Decline it."))
+                raise AskerGone(_("Who asked for this has no right to it any more. Decline it."))
             _carry_out(request, f"{request.asked_by.get_username()[:38]} + {person.get_username()[:38]}", now)
     return request
 
@@ -188,10 +201,35 @@ def _check_repeated(request: WalletRequest, person: User, status: str) -> None:
         raise AlreadyDecided(_("This request was decided already."))
 
 
-def open_requests(tenant_ids: list[int], now: datetime) -> QuerySet[WalletRequest]:
-    """What waits for a second person, oldest first."""
-    waiting = WalletRequest.objects.filter(tenant_id__in=tenant_ids, status=Status.PENDING, expires_at__gt=now)
-    return waiting.select_related("customer", "asked_by", "tenant").order_by("id")
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One request that waits for a second person, and whether this one may be it."""
+
+    request: WalletRequest
+    money: Money
+    may_decide: bool
+
+
+def waiting(person: User, tenant_ids: list[int], now: datetime, customer: Customer | None = None) -> list[Waiting]:
+    """What waits for a second person in these shops, or for one customer of theirs; oldest first."""
+    found = WalletRequest.objects.filter(tenant_id__in=tenant_ids, status=Status.PENDING, expires_at__gt=now)
+    if customer is not None:
+        found = found.filter(customer=customer)
+    may_act = {tenant_id for tenant_id in tenant_ids if person.may_operate(tenant_id)}
+    return [
+        Waiting(
+            request,
+            Money(request.amount_micros, request.currency),
+            request.tenant_id in may_act and request.asked_by_id != person.pk,
+        )
+        for request in found.select_related("customer", "asked_by", "tenant").order_by("id")
+    ]
+
+
+def customer_of_request(request_id: int, tenant_ids: list[int]) -> int | None:
+    """The customer of a request in one of these shops, else None."""
+    found = WalletRequest.objects.filter(pk=request_id, tenant_id__in=tenant_ids)
+    return found.values_list("customer_id", flat=True).first()
 
 
 # --- from which amount on
@@ -239,3 +277,65 @@ def may_own(person: User, tenant_id: int) -> bool:
     """Whether this person is an owner of the shop, or a superuser."""
     own = person.memberships.filter(tenant_id=tenant_id, tenant__is_active=True, role=Membership.Role.OWNER)
     return person.is_active and (person.is_superuser or own.exists())
+
+
+# --- our money at providers
+
+
+@dataclass(frozen=True, slots=True)
+class FloatWish:
+    """What a person says of our money at a provider: sent there (`paid`, maybe in another currency), or lost there."""
+
+    integration_id: int
+    amount: str
+    currency: str
+    reason: str
+    key: str
+    paid: str = ""
+    paid_currency: str = ""
+
+
+def top_up(person: User, tenant_id: int, wish: FloatWish, now: datetime) -> int:
+    """Money was sent to the provider, which credited `amount`. Returns the transfer; a repeated key moves nothing."""
+    _check_may_operate(person, tenant_id)
+    received = _read_float(wish, wish.amount, wish.currency, "amount")
+    paid = received
+    if wish.paid:
+        paid = _read_float(wish, wish.paid, wish.paid_currency or wish.currency, "paid")
+    return _post_float(
+        lambda: ledger.top_up_float(tenant_id, wish.integration_id, received, paid, **_signed(person, wish, now))
+    )
+
+
+def write_off(person: User, tenant_id: int, wish: FloatWish, now: datetime) -> int:
+    """Money at the provider is lost. Returns the transfer; a repeated key moves nothing."""
+    _check_may_operate(person, tenant_id)
+    lost = _read_float(wish, wish.amount, wish.currency, "amount", read_amount)
+    return _post_float(lambda: ledger.write_off(tenant_id, wish.integration_id, lost, **_signed(person, wish, now)))
+
+
+def _read_float(
+    wish: FloatWish, amount: str, currency: str, field: str, read: Callable[..., Money] = read_payment
+) -> Money:
+    _check_words(wish.reason, wish.key)
+    try:
+        return read(amount, currency, field)
+    except UnknownCurrency as error:
+        raise BadWish(_("Write the currency as its ISO 4217 code, such as TRY."), "currency") from error
+    except BadAmount as error:
+        decimals = DECIMALS[currency] if read is read_payment else 6
+        raise BadWish(_amount_sentence(currency, decimals), field) from error
+
+
+def _signed(person: User, wish: FloatWish, now: datetime) -> dict[str, Any]:
+    key, reason = f"request:{wish.key}", wish.reason.strip()
+    return {"key": key, "reason": reason, "actor": person.get_username()[:80], "now": now}
+
+
+def _post_float(make: Callable[[], int]) -> int:
+    try:
+        return make()
+    except ledger.KeyReused as error:
+        raise BadWish(_("This form was used for something else. Load the page again."), "key") from error
+    except ledger.BadPosting as error:
+        raise BadWish(_("In one currency as much is paid as is received. Write a fee off."), "paid") from error
