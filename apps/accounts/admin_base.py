@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Membership, Tenant, User
+from apps.common.currencies import DECIMALS
 from apps.common.money import BadAmount, format_amount, to_micros
 
 if TYPE_CHECKING:
@@ -210,10 +211,10 @@ class ReadableForm(ModelForm):
     constraint_words: Mapping[str, str | Promise] = {}
 
     def clean_currency(self) -> str:
-        """Three letters, as ISO 4217 writes them."""
+        """A known currency, as ISO 4217 writes it."""
         currency = str(self.cleaned_data["currency"]).strip().upper()
-        if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
-            raise ValidationError(_("three letters, such as TRY"))
+        if currency not in DECIMALS:
+            raise ValidationError(_("Write the currency as its ISO 4217 code, such as TRY."))
         return currency
 
     def add_error(self, field: str | None, error: Any) -> None:

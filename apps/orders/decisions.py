@@ -1,4 +1,4 @@
-"""What a person may do with one order: ask again now, look at its codes. Each is told in the story first."""
+"""What a person may do with one order: ask again now, look at its codes, give the money back. Each is told."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode,
 from apps.orders.monitoring import check_order
 from apps.orders.services import try_auto_dispatch
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
+from apps.wallet import ledger
 
 LEAST_GAP = timedelta(seconds=2)
 """Two clicks closer together than this, or than the provider's own minimum gap, are one."""
@@ -124,3 +125,20 @@ def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[Sh
     if codes:
         machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
     return [ShownCode(code.pk, **code.reveal()) for code in codes]
+
+
+def refund(order_id: int, actor: str, reason: str, now: datetime) -> bool:
+    """Give the customer back what was captured of a delivered order, once. False: there is nothing to give back."""
+    with transaction.atomic():
+        order = outcomes.lock_orders({order_id})[order_id]
+        if order.status not in (OrderStatus.COMPLETED, OrderStatus.PARTIAL):
+            return False
+        postings = [
+            ledger.sale_reversal(order.customer_id, order.pk, unit_id, money, reason=reason, actor=actor)
+            for unit_id, money in ledger.captured_units(order.pk, order.currency).items()
+        ]
+        ledger.post(order.tenant_id, postings, now)
+        machine.change_order(order, OrderStatus.REFUNDED, ExternalStatus(order.external_status), "", now)
+        machine.record_story(order, "refunded", "panel", now, actor=actor, data={"why": reason[:200]})
+        machine.announce(order, now)
+    return True

@@ -53,6 +53,8 @@ def tally(
     """Fold the units. A conflict freezes the money until a person decides; `review` is what the news asks for."""
     if now_status is S.REVIEW and now_reason.startswith("conflict:"):
         return Tally((), (), S.REVIEW, now_reason, None)
+    if now_status is S.REFUNDED:  # by a person, who alone may do more about it
+        return Tally((), (), S.REFUNDED, "", None)
     if review.startswith("conflict:"):
         return Tally((), (), S.REVIEW, review, None)
     capture = tuple(unit.id for unit in units if _is_delivered(unit, needs_code))

@@ -73,7 +73,7 @@ class Line:
     status: str
     external: str
     reason: str
-    provider_words: str
+    quote: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,11 @@ class Story:
     def can_ask(self) -> bool:
         """Whether asking again could find anything to do."""
         return bool(self.dues) or not self.is_settled
+
+    @property
+    def can_give_back(self) -> bool:
+        """Whether there is a sale that a person may take back."""
+        return self.order.status in (OrderStatus.COMPLETED, OrderStatus.PARTIAL)
 
     @property
     def can_reveal(self) -> bool:
@@ -321,7 +326,7 @@ def as_line(event: OrderEvent) -> Line:
         status=str(OrderStatus(event.status).label),
         external=str(ExternalStatus(event.external_status).label),
         reason=words.say(words.REASONS, event.reason) if event.reason else "",
-        provider_words=str(event.data.get("provider_words", "")),
+        quote=str(event.data.get("provider_words") or event.data.get("why", "")),
     )
 
 

@@ -15,6 +15,7 @@ urlpatterns = [
     path("orders/<int:order_id>/live/", views.order_live, name="order_live"),
     path("orders/<int:order_id>/ask/", views.ask, name="ask"),
     path("orders/<int:order_id>/codes/", views.reveal, name="reveal"),
+    path("orders/<int:order_id>/give-back/", views.give_back, name="give_back"),
     path("wallets/", wallet_views.wallets, name="wallets"),
     path("wallets/limit/", wallet_views.set_limit, name="set_limit"),
     path("wallets/requests/<int:request_id>/", wallet_views.decide, name="decide"),

@@ -23,7 +23,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.models import Tenant, User
 from apps.common import clock
-from apps.orders.decisions import Said, ask_again, reveal_codes
+from apps.orders.decisions import Said, ask_again, refund, reveal_codes
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
 from apps.panel.listing import OPEN, Wanted, load_listing
@@ -121,6 +121,23 @@ def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
     shown = reveal_codes(found, person_of(request).get_username(), "panel", clock.now())
     with timezone.override(zone_of([found.tenant_id])):
         return render(request, "panel/order.html", {**_order_context(request, found), "shown": shown})
+
+
+@never_cache
+@login_required
+@require_POST
+def give_back(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Give the customer the money of a delivered order back; the goods stay where they are."""
+    found = load_order(request, order_id)
+    check_may_operate(request, found)
+    reason = request.POST.get("reason", "").strip()
+    if not reason or len(reason) > 200 or not reason.isprintable():
+        messages.error(request, _("Give a reason of at most 200 characters, in one line."))
+    elif refund(found.pk, person_of(request).get_username(), reason, clock.now()):
+        messages.success(request, _("The money is back in the customer's wallet."))
+    else:
+        messages.info(request, _("There is nothing to give back."))
+    return redirect("panel:order", order_id=found.pk)
 
 
 # --- what the pages share

@@ -145,6 +145,7 @@ EVENTS: Words = {
     "no_information": _("The question brought no information"),
     "asked_again": _("Asked again by a person"),
     "codes_revealed": _("Codes were shown"),
+    "refunded": _("The money was given back by a person"),
 }
 """The lines of an order's story."""
 

@@ -467,6 +467,13 @@ def booked_for(order_id: int, attempt_id: int) -> dict[tuple[str, str], int]:
     return dict(sums)
 
 
+def captured_units(order_id: int, currency: str) -> dict[int, Money]:
+    """What was captured of each unit of an order, by the unit's id."""
+    sales = entries_of_orders([order_id]).filter(transfer__kind="capture", account__kind=Kind.REVENUE)
+    rows = sales.order_by("id").values_list("transfer__key", "amount_micros")
+    return {int(key.removeprefix("capture:unit:")): Money(micros, currency) for key, micros in rows}
+
+
 def cost_of_order(order_id: int) -> int:
     """Micro-units that all deliveries of one order cost us, the late ones included."""
     spent = entries_of_orders([order_id]).filter(account__kind__in=(Kind.COST, Kind.LOSS))

@@ -566,7 +566,7 @@ class TestAShop:
     @pytest.mark.parametrize("currency", ["TL", "12A", "€€€"])
     def test_has_a_currency_of_three_letters(self, people: People, currency: str) -> None:
         path = path_of(Tenant, "change", people.shop.tenant.pk)
-        assert "three letters" in errors_of(save(people.owner, path, currency=currency))
+        assert "ISO 4217" in errors_of(save(people.owner, path, currency=currency))
 
 
 class TestACustomer:

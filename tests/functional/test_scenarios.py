@@ -9,24 +9,30 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
+from apps.catalog.models import PackagePrice
 from apps.common import checkpoints, clock
-from apps.common.money import Money
+from apps.common.money import Money, to_micros
 from apps.orders import monitoring, services
 from apps.orders.creation import NewOrder
+from apps.orders.decisions import refund
 from apps.orders.models import Attempt, Case, Order, OrderEvent
 from apps.wallet import ledger
 from tests.factories import (
     START,
+    Shop,
     Stage,
     add_route,
     at_checkpoint,
     check_invariants,
     due_of,
+    make_customer,
     make_impatient_shop,
     make_integration,
     make_shop,
     new_player,
+    order_from,
     pins_of,
     standing_of,
     sums_of,
@@ -255,6 +261,37 @@ def test_scenario_8_the_client_repeats_the_order_five_times_at_once(stage: Stage
     assert ledger.balance_of(shop.customer.pk, "TRY") == Money(965_000_000, "TRY")
     stage.run_until_quiet()
     check_one_purchase(stage, Order.objects.get())
+
+
+@both_databases
+def test_scenario_10_rates_change_between_charge_and_refund_and_the_wallet_is_exact(stage: Stage) -> None:
+    """Three shops sell in three currencies; rates and prices move between hold, capture and refund."""
+    for n, currency in enumerate(("TRY", "USD", "EUR")):
+        shop = make_shop(stage.url)
+        prices = PackagePrice.objects.filter(package=shop.package)
+        prices.update(currency=currency, unit_price_micros=33_333_333 + n)
+        buyer = make_customer(shop.tenant, "1000", currency=currency)
+        order = order_from(shop, customer=buyer, quantity=3)
+        change_rates(shop, "341.234567", "a")
+        stage.run_until_quiet()
+        assert standing_of(order)[0] == "completed"
+        change_rates(shop, "298.765433", "b")
+        assert ledger.balance_of(buyer.pk, currency) == Money(1000_000_000 - 3 * (33_333_333 + n), currency)
+        assert refund(order.pk, "olga", "used before", clock.now())
+        assert ledger.balance_of(buyer.pk, currency) == Money(1000_000_000, currency)
+        books = ledger.trial_balance(shop.tenant.pk)
+        assert (books["held", currency], books["revenue", currency]) == (0, 0)
+        assert books["cost", "TRY"] == 3 * COST
+        assert (books["fx", "USD"], books["fx", "TRY"]) == (640_000_000, -20_000_000)
+    check_invariants(stage)
+
+
+def change_rates(shop: Shop, paid: str, key: str) -> None:
+    """The price doubles, and the next money for the provider is bought with USD at another rate."""
+    PackagePrice.objects.filter(package=shop.package).update(unit_price_micros=F("unit_price_micros") * 2)
+    money = {"received": Money(10_000_000, "TRY"), "paid": Money(to_micros(paid), "USD")}
+    why = {"key": f"{shop.tenant.pk}:{key}", "reason": "bank", "actor": "olga", "now": clock.now()}
+    ledger.top_up_float(shop.tenant.pk, shop.integration.pk, **money, **why)
 
 
 @both_databases

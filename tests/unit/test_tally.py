@@ -192,3 +192,9 @@ class TestThreeUnits:
 
 def test_no_unit_is_freed_by_a_holding_state() -> None:
     assert HOLDING.isdisjoint(FREEING)
+
+
+class TestARefundedOrder:
+    @given(unit_lists(), reviews)
+    def test_stays_refunded_whatever_is_heard(self, units: list[UnitFacts], review: str) -> None:
+        assert fold(units, status=S.REFUNDED, review=review) == Tally((), (), S.REFUNDED, "", None)
