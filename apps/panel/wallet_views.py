@@ -14,7 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Sum
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -190,20 +190,22 @@ def as_row(line: StatementLine) -> StatementRow:
     return StatementRow(line, words.say(words.TRANSFERS, line.kind))
 
 
-def read_period(query: QueryDict | Mapping[str, str], zone: tzinfo) -> tuple[Period, str]:
+def read_period(query: Mapping[str, str], zone: tzinfo) -> tuple[Period, str]:
     """The days that were asked for, and what is wrong with them; without any, the last thirty."""
     usual = Period(clock.now().astimezone(zone).date() - USUAL_PERIOD, None, zone)
-    first, last = query.get("from", ""), query.get("to", "")
     if "from" not in query and "to" not in query:
         return usual, ""
     try:
-        days = [date.fromisoformat(text) if text else None for text in (first, last)]
-    except ValueError:
-        return usual, _("Write the days like 2026-03-31.")
-    try:
-        return Period(*days, zone), ""
+        return Period(read_day(query.get("from", "")), read_day(query.get("to", "")), zone), ""
     except BadPeriod:
         return usual, _("The last day is before the first.")
+    except ValueError:
+        return usual, _("Write the days like 2026-03-31.")
+
+
+def read_day(text: str) -> date | None:
+    """The day, or None for an open end. Raises `ValueError`."""
+    return date.fromisoformat(text) if text else None
 
 
 @never_cache
@@ -283,7 +285,7 @@ def floats_page(request: HttpRequest, refused: people.WalletRefused | None = Non
 def tell_float(request: HttpRequest) -> HttpResponse:
     """Money was sent to a provider, or is lost there."""
     person = person_of(request)
-    said = {name: value.strip() for name, value in request.POST.items()}
+    said = {name: str(value).strip() for name, value in request.POST.items()}
     integrations = Integration.objects.filter(tenant_id__in=person.tenant_ids())
     known = dict(integrations.values_list("pk", "tenant_id"))
     integration_id = own_id(said.get("integration", ""), list(known))

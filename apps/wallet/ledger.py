@@ -7,7 +7,7 @@ or `LOSS`. A shop's result is revenue less cost less loss; `FX` holds what was g
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -546,18 +546,17 @@ def lines_of(subject_kind: str, subject_id: int) -> list[Line]:
 
 def _pair(entries: list[Entry]) -> list[Line]:
     """The entries of one transfer in one currency as lines: each plus is filled from the next minus."""
-    givers = [[entry, -entry.amount_micros] for entry in entries if entry.amount_micros < 0]
+    givers = deque((entry, -entry.amount_micros) for entry in entries if entry.amount_micros < 0)
     lines = []
     for target in (entry for entry in entries if entry.amount_micros > 0):
         wanted = target.amount_micros
         while wanted and givers:
-            source, left = givers[0]
+            source, left = givers.popleft()
             taken = min(wanted, left)
             lines.append(_line(source, target, taken))
             wanted -= taken
-            givers[0][1] -= taken
-            if not givers[0][1]:
-                givers.pop(0)
+            if left > taken:
+                givers.appendleft((source, left - taken))
     return lines
 
 

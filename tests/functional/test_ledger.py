@@ -408,14 +408,10 @@ class TestLessons:
     def test_a_refund_never_takes_money(self, customer: Customer) -> None:
         """LESSONS F54: wallet debited instead of refunded. A negative amount does not turn a posting around."""
         ledger.hold_order(customer.tenant_id, customer.pk, 1, lira(10), START)
-        for give_back in (
-            lambda money: ledger.release_unit(customer.pk, 1, 11, money, "refused"),
-            lambda money: ledger.sale_reversal(customer.pk, 1, 11, money, reason="x", actor="olga"),
-        ):
-            with pytest.raises(BadPosting, match="not above zero"):
-                give_back(lira(-10))
-            target = give_back(lira(10)).legs[1]
-            assert (target.purse, target.money) == (ledger.customer_purse(customer.pk), lira(10))
+        with pytest.raises(BadPosting, match="not above zero"):
+            ledger.release_unit(customer.pk, 1, 11, lira(-10), "refused")
+        with pytest.raises(BadPosting, match="not above zero"):
+            ledger.sale_reversal(customer.pk, 1, 11, lira(-10), reason="x", actor="olga")
         ledger.post(customer.tenant_id, [ledger.release_unit(customer.pk, 1, 11, lira(10), "refused")], START)
         assert balance(customer) == 100_000_000
 

@@ -224,7 +224,7 @@ def check_wallets(world: World) -> None:
     wallets = Account.objects.filter(tenant=world.tenant, kind="customer").annotate(sum=Sum("entries__amount_micros"))
     for wallet in wallets:
         assert wallet.balance_micros == (wallet.sum or 0)
-        assert wallet.balance_micros >= -wallet.limit_micros
+        assert (wallet.balance_micros or 0) >= -wallet.limit_micros
     assert len({wallet.subject_id for wallet in wallets}) == len(wallets)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from django.core.management import CommandError
@@ -69,7 +70,7 @@ def business(stage: Stage) -> Business:
     rejected = stage.order(shop, place="refuse", refuse_class="product")
     stage.run_until_quiet()
     assert (standing_of(completed)[0], standing_of(rejected)[0]) == ("completed", "rejected")
-    why = {"reason": "bank", "actor": "olga", "now": START}
+    why: dict[str, Any] = {"reason": "bank", "actor": "olga", "now": START}
     ledger.top_up_float(shop.tenant.pk, shop.integration.pk, lira(100), lira(100), key="top", **why)
     ledger.set_credit_limit(shop.tenant.pk, shop.customer.pk, lira(10), key="credit", **why)
     return Business(shop, completed, rejected, order_from(shop), make_customer(shop.tenant))

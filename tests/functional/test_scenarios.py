@@ -289,9 +289,16 @@ def test_scenario_10_rates_change_between_charge_and_refund_and_the_wallet_is_ex
 def change_rates(shop: Shop, paid: str, key: str) -> None:
     """The price doubles, and the next money for the provider is bought with USD at another rate."""
     PackagePrice.objects.filter(package=shop.package).update(unit_price_micros=F("unit_price_micros") * 2)
-    money = {"received": Money(10_000_000, "TRY"), "paid": Money(to_micros(paid), "USD")}
-    why = {"key": f"{shop.tenant.pk}:{key}", "reason": "bank", "actor": "olga", "now": clock.now()}
-    ledger.top_up_float(shop.tenant.pk, shop.integration.pk, **money, **why)
+    ledger.top_up_float(
+        shop.tenant.pk,
+        shop.integration.pk,
+        Money(10_000_000, "TRY"),
+        Money(to_micros(paid), "USD"),
+        key=f"{shop.tenant.pk}:{key}",
+        reason="bank",
+        actor="olga",
+        now=clock.now(),
+    )
 
 
 @both_databases

@@ -110,14 +110,14 @@ class TestAWish:
     @pytest.mark.parametrize("change", ["amount", "kind", "customer", "person"])
     def test_under_the_key_of_another_is_refused(self, team: Team, change: str) -> None:
         team.ask("50", key="the-same-key")
-        other: dict[str, Any] = {
+        changes: dict[str, dict[str, Any]] = {
             "amount": {"amount": "51"},
             "kind": {"kind": "withdrawal"},
             "customer": {"customer": make_customer(team.tenant)},
             "person": {"by": team.second},
-        }[change]
+        }
         with pytest.raises(BadWish) as refused:
-            team.ask(**{"amount": "50", "key": "the-same-key", **other})
+            team.ask(**{"amount": "50", "key": "the-same-key", **changes[change]})
         assert refused.value.field == "key"
         assert team.balance() == lira(150)
 
