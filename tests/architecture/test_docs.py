@@ -20,12 +20,15 @@ from django.core.management import get_commands, load_command_class
 
 from apps.common.backoff import JITTER, error_gap_s, spec_gap_s
 from apps.ops import start
+from apps.ops.money_check import WAYS
 from apps.orders.creation import OPEN_FOR
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.verdicts import PIN_ALARM
+from apps.panel import words
 from apps.providers.options import load_caps
 from apps.providers.registry import kind_choices
+from apps.wallet import people
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -330,3 +333,20 @@ class TestTheTone:
         troubles = re.split(r"^### ", section, flags=re.MULTILINE)[1:]
         assert [trouble.splitlines()[0] for trouble in troubles][:4] == ["Redis", "Permission", "Beat", "Import errors"]
         assert [trouble.splitlines()[0] for trouble in troubles if "**بالعربية:**" not in trouble] == []
+
+
+class TestTheMoneyPage:
+    text = (ROOT / "docs" / "README_MONEY.md").read_text()
+
+    def test_names_every_account_and_posting(self) -> None:
+        accounts = [row[0].strip("`") for row in table(self.text, "Where money can be")]
+        assert accounts == list(words.PURSES)
+        postings = {
+            row[0].strip("`"): (row[1].strip("`"), row[2].strip("`")) for row in table(self.text, "What moves it")
+        }
+        assert set(postings) == set(words.TRANSFERS)
+        assert {kind: way for kind, way in postings.items() if kind in WAYS} == {kind: WAYS[kind][0] for kind in WAYS}
+
+    def test_tells_how_long_a_request_waits(self) -> None:
+        assert people.OPEN_FOR.total_seconds() == 24 * 3600
+        assert "waits 24 hours" in self.text
