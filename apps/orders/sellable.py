@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.catalog.models import Package
+from apps.common.currencies import DECIMALS
 from apps.providers.models import PackageMapping, Route
 from apps.providers.registry import load_adapter, missing_secrets
 
@@ -26,5 +27,7 @@ def _route_problem(route: Route, mapped: set[int]) -> str:
         return f"provider account {integration.name} is disabled"
     if integration.pk not in mapped:
         return f"it is not mapped at {integration.name}"
+    if integration.currency not in DECIMALS:
+        return f"{integration.name} is in {integration.currency}, which is no known currency"
     lacking = missing_secrets(load_adapter(integration.kind), integration.account())
     return f"{integration.name} has no {lacking[0]}" if lacking else ""

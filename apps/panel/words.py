@@ -13,6 +13,7 @@ Words = Mapping[str, str | Promise]
 
 REASONS: Words = {
     "waiting:credentials_missing": _("Waits: the provider account has no complete credentials."),
+    "waiting:currency_unknown": _("Waits: the provider account is in a currency that nobody knows."),
     "waiting:deadline": _("Open past its deadline: a person must look at it."),
     "waiting:in_doubt": _("In doubt for long: the provider gives no certain answer, and nothing is bought again."),
     "waiting:internal_error": _("Waits: an error in the hub kept it from being sent; it is tried again."),

@@ -136,7 +136,7 @@ class TestThePages:
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         sign_in(page, hub)
-        for address in ("/", f"/orders/{hub.order_id}/"):
+        for address in ("/", f"/orders/{hub.order_id}/", "/wallets/", "/wallets/1/", "/provider-money/"):
             page.goto(hub.url + address)
             assert (page.locator("html").get_attribute("dir") or "ltr") == DIRECTIONS[language]
             assert page.locator("html").get_attribute("lang") == language

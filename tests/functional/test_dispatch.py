@@ -18,6 +18,7 @@ from apps.orders import machine, monitoring, services
 from apps.orders.dispatch.steps import SendGuard
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Evidence, Order, OrderEvent, OrderUnit
+from apps.orders.sellable import missing_for_sale
 from apps.orders.states import AttemptState, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
@@ -266,6 +267,18 @@ class TestADispatchThatIsRefused:
         self.refuse(order, caplog)
         assert logged_steps(caplog) == steps_to(7)
         self.check_waiting(stage, order, "waiting:credentials_missing", 60)
+
+    def test_at_an_account_in_no_known_currency_stops_at_seven(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What was bought there could not be booked afterwards, so it is not bought."""
+        shop = make_shop(stage.url)
+        order = stage.order(shop)
+        Integration.objects.update(currency="TL")
+        self.refuse(order, caplog)
+        assert logged_steps(caplog) == steps_to(6)
+        self.check_waiting(stage, order, "waiting:currency_unknown", 60)
+        assert missing_for_sale(shop.package) == [f"{shop.integration.name} is in TL, which is no known currency"]
 
     def test_by_an_error_of_our_own_waits_and_sends_nothing(
         self, stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

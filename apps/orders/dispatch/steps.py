@@ -15,6 +15,7 @@ from django.db.models import F
 
 from apps.common import clock
 from apps.common.checkpoints import checkpoint
+from apps.common.currencies import DECIMALS
 from apps.common.guards import check_no_transaction
 from apps.common.logs import get_logger
 from apps.common.talk import Exchange, TalkFailed, drive
@@ -166,6 +167,8 @@ def load_integration(trace: Trace, route: Route) -> Integration:
     integration = route.integration
     if integration is None:
         raise DispatchRefused("waiting:manual_route")
+    if integration.currency not in DECIMALS:  # its cost could not be booked after the purchase
+        raise DispatchRefused("waiting:currency_unknown", f"{integration.name} is in {integration.currency}")
     trace.add(7, integration=integration.pk, provider=integration.name)
     return integration
 
