@@ -8,31 +8,42 @@ from typing import Any
 
 from django.db import connection, transaction
 
+Constraints = tuple[tuple[str, str], ...]
+
 
 @contextmanager
 def past_the_guards(*constraints: tuple[str, str]) -> Iterator[None]:
     """Inside, raw SQL may write anything; everything is rolled back on leaving. `constraints`: (table, name)."""
-    open_sqlite() if connection.vendor == "sqlite" else None
+    with {"sqlite": open_sqlite, "postgresql": open_postgres}[connection.vendor](constraints):
+        yield
+
+
+@contextmanager
+def open_postgres(constraints: Constraints) -> Iterator[None]:
+    """Triggers and foreign keys sleep for a replica; the named constraints and unique indexes are dropped."""
+    with transaction.atomic():
+        sql("SET LOCAL session_replication_role = replica")
+        for table, name in constraints:
+            sql(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+            sql(f"DROP INDEX IF EXISTS {name}")
+        yield
+        transaction.set_rollback(True)
+
+
+@contextmanager
+def open_sqlite(constraints: Constraints) -> Iterator[None]:
+    """Check constraints and foreign keys are ignored, triggers and the named unique indexes dropped."""
+    pragmas = ("foreign_keys", "OFF", "ON"), ("ignore_check_constraints", "ON", "OFF")
+    for name, inside, _ in pragmas:
+        sql(f"PRAGMA {name} = {inside}")
     try:
         with transaction.atomic():
-            if connection.vendor == "postgresql":
-                sql("SET LOCAL session_replication_role = replica")
-                for table, name in constraints:
-                    sql(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
-                    sql(f"DROP INDEX IF EXISTS {name}")
-            else:
-                drop_on_sqlite({name for _, name in constraints})
+            drop_on_sqlite({name for _, name in constraints})
             yield
             transaction.set_rollback(True)
     finally:
-        if connection.vendor == "sqlite":
-            sql("PRAGMA foreign_keys = ON")
-            sql("PRAGMA ignore_check_constraints = OFF")
-
-
-def open_sqlite() -> None:
-    sql("PRAGMA foreign_keys = OFF")
-    sql("PRAGMA ignore_check_constraints = ON")
+        for name, _, outside in pragmas:
+            sql(f"PRAGMA {name} = {outside}")
 
 
 def drop_on_sqlite(indexes: set[str]) -> None:
