@@ -72,8 +72,9 @@ class AtCommit:
         if vendor == "sqlite":
             return []
         return [
-            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF EXISTS ({self.broken}) THEN RAISE EXCEPTION '{self.text}' "
+            # A plan that was made while the table was small, and scans it, would be kept while the table grows.
+            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off "
+            f"AS $$ BEGIN IF EXISTS ({self.broken}) THEN RAISE EXCEPTION '{self.text}' "
             "USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NULL; END $$",
             f"CREATE CONSTRAINT TRIGGER {self.name} AFTER INSERT ON {self.table} "
             f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {self.name}()",

@@ -182,12 +182,14 @@ def _get_or_make(tenant_id: int, purse: Purse, currency: str) -> Account:
     if known is not None:
         return known
     is_customer = purse.kind == Kind.CUSTOMER
-    if (
-        is_customer
-        and not Customer.objects.filter(pk=purse.subject_id, tenant_id=tenant_id, currency=currency).exists()
-    ):
-        raise WrongWallet(f"currency: customer {purse.subject_id} has no wallet in {currency} in this shop")
+    if is_customer:
+        _check_wallet(tenant_id, purse.subject_id, currency)
     return Account.objects.get_or_create(**wanted, defaults={"balance_micros": 0 if is_customer else None})[0]
+
+
+def _check_wallet(tenant_id: int, customer_id: int, currency: str) -> None:
+    if not Customer.objects.filter(pk=customer_id, tenant_id=tenant_id, currency=currency).exists():
+        raise WrongWallet(f"currency: customer {customer_id} has no wallet in {currency} in this shop")
 
 
 def _lock_holds(postings: Sequence[Posting]) -> set[int]:
