@@ -332,8 +332,9 @@ class TestAUnit:
 
 
 class TestExactness:
-    def test_ten_thousand_times_a_thousand_and_first_of_a_tenth_is_a_thousand_and_one(self, tenant: Tenant) -> None:
+    def test_ten_thousand_times_a_thousand_and_first_of_a_tenth_is_a_thousand_and_one(self, committed: None) -> None:
         """A database that sums decimals as binary floats says 1000.99999999998."""
+        tenant = make_tenant()
         customer = make_customer(tenant, "0")
         purse = ledger.customer_purse(customer.pk)
         share = read_amount("0.1001", "TRY")
