@@ -275,6 +275,7 @@ def check_invariants(stage: Stage | None = None) -> None:
     check_conservation()
     for order in Order.objects.order_by("id"):
         check_exactness(order)
+        check_snapshot(order)
         check_not_forgotten(order)
         check_story(order)
     if stage is not None:
@@ -308,6 +309,12 @@ def check_exactness(order: Order) -> None:
         assert kinds == settled_kinds[order.status]
     elif order.status not in SETTLED:
         assert "held" in kinds
+
+
+def check_snapshot(order: Order) -> None:
+    """What the order's own row says it brought and cost is what the ledger has; its shops sell in what they buy in."""
+    assert order.captured_micros == sums_of(order).get("capture", 0)
+    assert order.cost_micros == ledger.cost_of_order(order.pk)
 
 
 def check_not_forgotten(order: Order) -> None:

@@ -36,6 +36,12 @@ admin.site.unregister(Group)
 class TenantForm(ReadableForm):
     """A shop."""
 
+    constraint_words = {
+        "shop_loss_guard_sane": _("from 0 to 100 percent"),
+        "shop_rate_age_above_zero": _("at least one hour"),
+        "shop_quote_time_above_zero": _("at least one minute"),
+    }
+
     def clean_timezone(self) -> str:
         """A name that the time zone database knows."""
         name = str(self.cleaned_data["timezone"])
@@ -129,13 +135,20 @@ class MembershipAdmin(TenantAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
+class PriceGroupForm(ReadableForm):
+    """A price group."""
+
+    constraint_words = {"price_group_is_not_its_own_parent": _("price groups cannot go round in a circle")}
+
+
 @admin.register(PriceGroup)
 class PriceGroupAdmin(TenantAdmin):
     """Groups of customers who pay the same."""
 
-    form = ReadableForm
-    list_display = ["name", "tenant"]
+    form = PriceGroupForm
+    list_display = ["name", "parent", "tenant"]
     list_filter = [TenantFilter]
+    list_select_related = ["parent", "tenant"]
     search_fields = ["name"]
 
 

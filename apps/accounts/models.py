@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
@@ -15,12 +20,36 @@ class Tenant(models.Model):
     slug = models.SlugField(_("short name"), unique=True)
     timezone = models.CharField(_("time zone"), max_length=64, default="UTC")
     currency = models.CharField(_("currency"), max_length=3, default="TRY")
+    loss_guard_percent = models.DecimalField(
+        _("allowed loss (percent)"),
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal(0),
+        validators=[MinValueValidator(0), MaxValueValidator(100)],
+        help_text=_("nothing is sold or bought when its cost is above the price by more than this"),
+    )
+    rate_max_age_hours = models.PositiveSmallIntegerField(
+        _("exchange rates are good for (hours)"),
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(8760)],
+        help_text=_("an older rate converts nothing"),
+    )
+    quote_minutes = models.PositiveSmallIntegerField(
+        _("quotes hold for (minutes)"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1440)]
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     class Meta:
         db_table = "accounts_tenant"
         verbose_name = _("shop")
         verbose_name_plural = _("shops")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(loss_guard_percent__gte=0, loss_guard_percent__lte=100), name="shop_loss_guard_sane"
+            ),
+            models.CheckConstraint(condition=Q(rate_max_age_hours__gte=1), name="shop_rate_age_above_zero"),
+            models.CheckConstraint(condition=Q(quote_minutes__gte=1), name="shop_quote_time_above_zero"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -76,20 +105,77 @@ class Membership(models.Model):
         return f"{self.user} @ {self.tenant} ({self.role})"
 
 
+class CircularGroups(ValidationError):
+    """A price group would be its own parent, directly or through others."""
+
+
 class PriceGroup(models.Model):
-    """Customers who pay the same prices."""
+    """Customers who pay the same prices; what a group has no price for, its parent group may have."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="price_groups", verbose_name=_("shop"))
     name = models.CharField(_("name"), max_length=80)
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="children",
+        verbose_name=_("parent group"),
+        help_text=_("its prices count where this group has none of its own"),
+    )
 
     class Meta:
         db_table = "accounts_price_group"
         verbose_name = _("price group")
         verbose_name_plural = _("price groups")
-        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="price_group_name_once_per_shop")]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="price_group_name_once_per_shop"),
+            models.CheckConstraint(
+                condition=Q(parent__isnull=True) | ~Q(parent=F("id")), name="price_group_is_not_its_own_parent"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, unless the groups would go round in a circle. The shop's groups are locked meanwhile."""
+        if self.parent_id is None:
+            super().save(*args, **kwargs)
+            return
+        with transaction.atomic():
+            list(PriceGroup.objects.select_for_update().filter(tenant_id=self.tenant_id).order_by("pk"))
+            self.check_parent()
+            super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        """The parent is a group of the same shop and no descendant."""
+        self.check_parent()
+
+    def check_parent(self) -> None:
+        """Raise `ValidationError` for a parent of another shop, `CircularGroups` for one that leads back here."""
+        if self.parent is None:
+            return
+        if self.parent.tenant_id != self.tenant_id:
+            raise ValidationError({"parent": _("this price group belongs to another shop")})
+        parents = parents_of(self.tenant_id)
+        if self.pk in lineage(self.parent_id, parents):
+            text = _("%(group)s leads back to this group: price groups cannot go round in a circle")
+            raise CircularGroups({"parent": text % {"group": self.parent}})
+
+
+def parents_of(tenant_id: int) -> dict[int, int | None]:
+    """Every price group of a shop with its parent."""
+    return dict(PriceGroup.objects.filter(tenant_id=tenant_id).values_list("pk", "parent_id"))
+
+
+def lineage(group_id: int | None, parents: dict[int, int | None]) -> list[int]:
+    """The group, its parent, its parent's parent and so on; ends where it would go round."""
+    found: list[int] = []
+    while group_id is not None and group_id not in found:
+        found.append(group_id)
+        group_id = parents.get(group_id)
+    return found
 
 
 class Customer(models.Model):

@@ -94,7 +94,7 @@ def reveal_codes(request: KeyedRequest, order_id: int) -> CodesOut:
 
 def orders_of(caller: Caller) -> QuerySet[Order]:
     """All that this caller may see."""
-    return Order.objects.select_related("package").filter(customer=caller.customer)
+    return Order.objects.select_related("package", "quote").filter(customer=caller.customer)
 
 
 def load_order(orders: QuerySet[Order], order_id: int) -> Order:

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from apps.common.logs import get_logger
-from apps.orders import creation
+from apps.orders import refusals
 
 log = get_logger(__name__)
 
@@ -125,18 +125,30 @@ class Answer:
 
 
 ANSWERS: dict[type[Exception], Answer] = {
-    creation.BadKey: Answer(400),
-    creation.IdempotencyMismatch: Answer(422),
-    creation.ClientReferenceUsed: Answer(409),
-    creation.UnknownPackage: Answer(422),
-    creation.NotSellable: Answer(
+    refusals.BadKey: Answer(400),
+    refusals.IdempotencyMismatch: Answer(422),
+    refusals.ClientReferenceUsed: Answer(409),
+    refusals.UnknownPackage: Answer(422),
+    refusals.NotSellable: Answer(
         409,
         is_retryable=True,
         detail="this package cannot be delivered at the moment; send it again later",  # the core's words name suppliers
     ),
-    creation.WrongQuantity: Answer(422),
-    creation.BadField: Answer(422),
-    creation.NotEnoughBalance: Answer(402),
+    refusals.PriceUnderRevision: Answer(
+        409,
+        is_retryable=True,
+        detail="the price of this package is being revised; send it again later",  # what it costs us stays inside
+    ),
+    refusals.UnknownQuote: Answer(422),
+    refusals.QuoteMismatch: Answer(422),
+    refusals.QuoteExpired: Answer(409),
+    refusals.QuoteUsed: Answer(409),
+    refusals.QuoteWithdrawn: Answer(
+        409, detail="this quote no longer holds, because the cost of the package has changed; ask for a new one"
+    ),
+    refusals.WrongQuantity: Answer(422),
+    refusals.BadField: Answer(422),
+    refusals.NotEnoughBalance: Answer(402),
     KeyMissing: Answer(401),
     KeyInvalid: Answer(401),
     NothingHere: Answer(404),
@@ -156,7 +168,7 @@ ANSWERS: dict[type[Exception], Answer] = {
 def answer(request: HttpRequest, error: Exception) -> HttpResponse:
     """The problem document for `error`; one that is not in the table is logged and told as a 500."""
     refusal = _as_refusal(request, error)
-    if isinstance(refusal, Problem | creation.OrderRefused) and type(refusal) in ANSWERS:
+    if isinstance(refusal, Problem | refusals.OrderRefused) and type(refusal) in ANSWERS:
         return _refuse(request, refusal, ANSWERS[type(refusal)])
     log.error("api_failed", path=request.path, method=request.method, error=type(error).__name__, exc_info=error)
     return _fail(request)
@@ -201,9 +213,9 @@ def as_pointer(path: Sequence[str | int]) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
-def _refuse(request: HttpRequest, refusal: Problem | creation.OrderRefused, told: Answer) -> HttpResponse:
+def _refuse(request: HttpRequest, refusal: Problem | refusals.OrderRefused, told: Answer) -> HttpResponse:
     detail = told.detail or refusal.detail
-    if isinstance(refusal, creation.OrderRefused):
+    if isinstance(refusal, refusals.OrderRefused):
         log.info("order_refused", refusal=refusal.code, detail=refusal.detail)
     if isinstance(refusal, RequestInvalid):
         wrongs = refusal.wrongs

@@ -38,10 +38,37 @@ class NewOrderIn(BaseModel):
         default_factory=dict, description="the product's input fields by name", examples=[{"player_id": "5123456789"}]
     )
     client_reference: ClientReference | None = Field(None, description="your own name for the order; unique for ever")
+    quote_id: str | None = Field(
+        None, description="the id of a quote for this package and quantity: the order costs exactly what was quoted"
+    )
 
     def as_new_order(self) -> NewOrder:
         """The same for the core."""
-        return NewOrder(self.package, self.quantity, self.fields, self.client_reference)
+        return NewOrder(self.package, self.quantity, self.fields, self.client_reference, self.quote_id)
+
+
+class NewQuoteIn(BaseModel):
+    """What to quote a price for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="NewQuote")
+
+    package: str = Field(description="the package's code", examples=["pubg-60"])
+    quantity: int = Field(1, json_schema_extra={"minimum": 1, "maximum": MAX_QUANTITY})
+
+
+class QuoteOut(BaseModel):
+    """A price that is promised to you for one order, until it expires."""
+
+    model_config = ConfigDict(title="Quote")
+
+    quote_id: str = Field(description="send it as `quote_id` of the order")
+    package: str
+    quantity: int
+    unit_price: Amount
+    price: Amount
+    currency: str
+    created_at: datetime
+    expires_at: datetime
 
 
 class OrderFilter(BaseModel):
@@ -79,6 +106,7 @@ class OrderOut(BaseModel):
     unit_price: Amount
     price: Amount
     currency: str
+    quote_id: str | None
     fields: FieldsOut
     client_reference: str | None
     provider_referans: str | None

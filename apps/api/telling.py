@@ -76,6 +76,7 @@ def _tell(order: Order, codes_available: int) -> OrderOut:
         unit_price=format_amount(order.unit_price_micros),
         price=format_amount(order.price_micros),
         currency=order.currency,
+        quote_id=order.quote.public_id if order.quote is not None else None,
         fields=FieldsOut(
             user_identifier=order.user_identifier or None, extra_field=order.extra_field or None, params=order.params
         ),

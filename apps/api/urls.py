@@ -18,6 +18,7 @@ from apps.api import problems
 from apps.api.auth import BearerKey, HeaderKey
 from apps.api.bodies import StrictParser, check_size
 from apps.api.orders import router
+from apps.api.quotes import router as quotes
 
 View = Callable[..., HttpResponseBase]
 
@@ -48,6 +49,7 @@ api = OrderApi(
     parser=StrictParser(),
 )
 api.add_router("", router)
+api.add_router("", quotes)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)  # type: ignore[arg-type]  # it hands over instances, never classes
 

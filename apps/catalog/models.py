@@ -1,16 +1,22 @@
-"""What is sold: products with their input fields, packages with a quantity rule, and prices per group."""
+"""What is sold: products with their input fields, packages with a quantity rule, prices, margin rules and rates."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from decimal import Decimal
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import PriceGroup, Tenant
+from apps.common import clock
+from apps.common.currencies import check_currency
+from apps.common.money import Money
 
 MAX_QUANTITY = 1000
 """Units of one order at most: each unit is a row with money on it."""
@@ -152,7 +158,11 @@ class Package(models.Model):
 
 
 class PackagePrice(models.Model):
-    """The price of one unit for one price group (none: everybody without a price of their own group)."""
+    """The price of one unit for a price group (none: everybody), from a quantity on, for a time.
+
+    Of the prices that are valid, a buyer pays that of their own group, else of its parent groups, else the one for
+    everybody; within a group the one with the highest `from_quantity` that the order reaches.
+    """
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="prices", verbose_name=_("package"))
     price_group = models.ForeignKey(
@@ -165,25 +175,189 @@ class PackagePrice(models.Model):
     )
     currency = models.CharField(_("currency"), max_length=3)
     unit_price_micros = models.BigIntegerField(_("unit price (millionths)"))
+    from_quantity = models.PositiveIntegerField(
+        _("from quantity"), default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_QUANTITY)]
+    )
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("not included"))
 
     class Meta:
         db_table = "catalog_package_price"
         verbose_name = _("price")
         verbose_name_plural = _("prices")
         constraints = [
-            models.UniqueConstraint(
-                fields=["package", "price_group", "currency"], name="price_once_per_group_and_currency"
-            ),
-            models.UniqueConstraint(
-                fields=["package", "currency"], condition=Q(price_group__isnull=True), name="price_once_for_all_groups"
-            ),
+            # Two prices for the same buyer at the same time are refused by a trigger (migration 0002).
             models.CheckConstraint(condition=Q(unit_price_micros__gt=0), name="price_is_positive"),
+            models.CheckConstraint(
+                condition=Q(from_quantity__gte=1, from_quantity__lte=MAX_QUANTITY), name="price_from_quantity_sane"
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_from__isnull=True) | Q(valid_until__isnull=True) | Q(valid_until__gt=F("valid_from")),
+                name="price_ends_after_it_begins",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.package}: {self.unit_price_micros} {self.currency}"
+        return f"{self.package}: {Money(self.unit_price_micros, self.currency)}"
 
     def clean(self) -> None:
-        """A price is for a group of the package's own shop."""
+        """A price is for a group of the package's own shop, in a known currency, ends after it begins."""
+        clean_currency(self, "currency")
         if self.price_group is not None and self.price_group.tenant_id != self.package.tenant_id:
             raise ValidationError({"price_group": _("this price group belongs to another shop")})
+        clean_period(self.valid_from, self.valid_until)
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it counts at this moment."""
+        return (self.valid_from is None or self.valid_from <= now) and (
+            self.valid_until is None or self.valid_until > now
+        )
+
+    def slot(self) -> tuple[int | None, str, int]:
+        """Prices of one package with the same slot must not overlap."""
+        return (self.price_group_id, self.currency, self.from_quantity)
+
+    def overlaps(self, other: PackagePrice) -> bool:
+        """Whether both would count for the same buyer at some moment."""
+        begins_before = self.valid_from is None or other.valid_until is None or self.valid_from < other.valid_until
+        ends_after = self.valid_until is None or other.valid_from is None or other.valid_from < self.valid_until
+        return self.slot() == other.slot() and begins_before and ends_after
+
+
+class MarginRule(models.Model):
+    """How a price is made from the cost where no price is set: for a package, else its product, else the shop."""
+
+    class Kind(models.TextChoices):
+        PERCENT = "percent", _("percent of the cost")
+        AMOUNT = "amount", _("amount on top of the cost")
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="margin_rules", verbose_name=_("shop"))
+    product = models.ForeignKey(
+        Product,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="margin_rules",
+        verbose_name=_("product"),
+        help_text=_("product and package empty: for everything in the shop"),
+    )
+    package = models.ForeignKey(
+        Package, on_delete=models.CASCADE, null=True, blank=True, related_name="margin_rules", verbose_name=_("package")
+    )
+    currency = models.CharField(
+        _("currency"), max_length=3, help_text=_("of the sale: customers whose wallet is in it pay by this rule")
+    )
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind, default=Kind.PERCENT)
+    percent = models.DecimalField(
+        _("percent"), max_digits=8, decimal_places=4, default=Decimal(0), validators=[MinValueValidator(0)]
+    )
+    amount_micros = models.BigIntegerField(_("amount (millionths)"), default=0)
+    step_micros = models.BigIntegerField(_("round up to a multiple of (millionths)"), default=10_000)
+
+    class Meta:
+        db_table = "catalog_margin_rule"
+        verbose_name = _("margin rule")
+        verbose_name_plural = _("margin rules")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["package", "currency"],
+                condition=Q(package__isnull=False),
+                name="margin_rule_once_per_package_and_currency",
+            ),
+            models.UniqueConstraint(
+                fields=["product", "currency"],
+                condition=Q(product__isnull=False),
+                name="margin_rule_once_per_product_and_currency",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "currency"],
+                condition=Q(product__isnull=True, package__isnull=True),
+                name="margin_rule_once_per_shop_and_currency",
+            ),
+            models.CheckConstraint(
+                condition=Q(product__isnull=True) | Q(package__isnull=True), name="margin_rule_has_one_scope"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="percent", percent__gte=0, amount_micros=0)
+                | Q(kind="amount", percent=0, amount_micros__gte=0),
+                name="margin_rule_is_percent_or_amount",
+            ),
+            models.CheckConstraint(condition=Q(step_micros__gte=1), name="margin_rule_step_above_zero"),
+        ]
+
+    def __str__(self) -> str:
+        scope = self.package or self.product or self.tenant
+        if self.kind == self.Kind.PERCENT:
+            return f"{scope}: +{self.percent.normalize():f} % ({self.currency})"
+        return f"{scope}: +{Money(self.amount_micros, self.currency)}"
+
+    def clean(self) -> None:
+        """One scope, of the rule's own shop, and a known currency."""
+        clean_currency(self, "currency")
+        if self.product_id and self.package_id:
+            raise ValidationError({"package": _("choose a product or a package, not both")})
+        for name in ("product", "package"):
+            scope = getattr(self, name)
+            if scope is not None and scope.tenant_id != self.tenant_id:
+                raise ValidationError({name: _("this belongs to another shop")})
+
+
+class FxRate(models.Model):
+    """What one unit of `from_currency` is in `to_currency`, from a moment on. History: a row never changes, a newer
+    one takes its place; only its end may be set."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="fx_rates", verbose_name=_("shop"))
+    from_currency = models.CharField(_("one unit of"), max_length=3)
+    to_currency = models.CharField(_("is this much of"), max_length=3)
+    rate = models.DecimalField(
+        _("rate"), max_digits=15, decimal_places=8, validators=[MinValueValidator(Decimal("0.00000001"))]
+    )
+    source = models.CharField(_("source"), max_length=80, help_text=_("where the rate comes from, such as a bank"))
+    valid_from = models.DateTimeField(_("valid from"))
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("not included"))
+    created_at = models.DateTimeField(_("entered"), default=clock.now, editable=False)
+
+    class Meta:
+        db_table = "catalog_fx_rate"
+        verbose_name = _("exchange rate")
+        verbose_name_plural = _("exchange rates")
+        indexes = [
+            models.Index(fields=["tenant", "from_currency", "to_currency", "-valid_from"], name="fx_rate_newest_first")
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "from_currency", "to_currency", "valid_from"], name="fx_rate_once_per_moment"
+            ),
+            # A rate of zero would make every cost nothing.
+            models.CheckConstraint(condition=Q(rate__gt=0), name="fx_rate_above_zero"),
+            models.CheckConstraint(condition=~Q(from_currency=F("to_currency")), name="fx_rate_between_two_currencies"),
+            models.CheckConstraint(
+                condition=Q(valid_until__isnull=True) | Q(valid_until__gt=F("valid_from")),
+                name="fx_rate_ends_after_it_begins",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"1 {self.from_currency} = {self.rate.normalize():f} {self.to_currency}"
+
+    def clean(self) -> None:
+        """Two known currencies, and an end after the beginning."""
+        for name in ("from_currency", "to_currency"):
+            clean_currency(self, name)
+        if self.from_currency == self.to_currency:
+            raise ValidationError({"to_currency": _("a rate is between two currencies")})
+        clean_period(self.valid_from, self.valid_until)
+
+
+def clean_currency(row: models.Model, name: str) -> None:
+    """Write the field's currency in capitals. Raises `ValidationError` for an unknown one."""
+    try:
+        setattr(row, name, check_currency(str(getattr(row, name)).strip().upper()))
+    except ValueError as error:
+        raise ValidationError({name: _("not a known currency: write its three letters, such as TRY")}) from error
+
+
+def clean_period(valid_from: datetime | None, valid_until: datetime | None) -> None:
+    """Raise `ValidationError` for an end that is not after the beginning."""
+    if valid_from is not None and valid_until is not None and valid_until <= valid_from:
+        raise ValidationError({"valid_until": _("the end must come after the beginning")})

@@ -1,4 +1,4 @@
-"""Triggers that keep rows append-only, frozen or balanced, written once for SQLite and PostgreSQL."""
+"""Triggers that keep rows append-only, frozen, balanced or apart, written once for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -85,6 +85,52 @@ class AtCommit:
         if vendor == "sqlite":
             return []
         return [f"DROP TRIGGER {self.name} ON {self.table}", f"DROP FUNCTION {self.name}()"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exclude:
+    """Refuse a row for which another row of the table fits `clash` (an SQL condition on `other` and NEW).
+
+    On PostgreSQL the row of `lock_table` that NEW's `lock_column` names is locked first, so that two writers see each
+    other; SQLite has one writer at a time.
+    """
+
+    table: str
+    name: str
+    text: str
+    clash: str
+    lock_table: str
+    lock_column: str
+
+    def _found(self) -> str:
+        return f"EXISTS (SELECT 1 FROM {self.table} AS other WHERE other.id <> NEW.id AND {self.clash})"  # noqa: S608
+
+    def create(self, vendor: str) -> list[str]:
+        """The statements that make the triggers."""
+        if vendor == "sqlite":
+            return [
+                f"CREATE TRIGGER {self.name}_{action.lower()} AFTER {action} ON {self.table} FOR EACH ROW "
+                f"WHEN {self._found()} BEGIN SELECT RAISE(ABORT, '{self.text}'); END"
+                for action in ("INSERT", "UPDATE")
+            ]
+        return [
+            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"PERFORM 1 FROM {self.lock_table} WHERE id = NEW.{self.lock_column} FOR NO KEY UPDATE; "
+            f"IF {self._found()} THEN RAISE EXCEPTION '{self.text}' "
+            f"USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NULL; END $$",
+            *(
+                f"CREATE TRIGGER {self.name}_{action.lower()} AFTER {action} ON {self.table} FOR EACH ROW "
+                f"EXECUTE FUNCTION {self.name}()"
+                for action in ("INSERT", "UPDATE")
+            ),
+        ]
+
+    def drop(self, vendor: str) -> list[str]:
+        """The statements that take them away."""
+        names = [f"{self.name}_{action}" for action in ("insert", "update")]
+        if vendor == "sqlite":
+            return [f"DROP TRIGGER {name}" for name in names]
+        return [*(f"DROP TRIGGER {name} ON {self.table}" for name in names), f"DROP FUNCTION {self.name}()"]
 
 
 def append_only(table: str) -> list[Forbid]:

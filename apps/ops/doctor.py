@@ -20,7 +20,7 @@ from apps.common import triggers
 from apps.common.crypto import CannotOpen
 from apps.ops import health, schedule
 from apps.orders.models import Attempt, DueCheck, Order
-from apps.orders.sellable import missing_for_sale
+from apps.orders.sellable import look_at, missing_for_sale
 from apps.orders.states import OPEN_ATTEMPTS, OrderStatus
 from apps.providers.models import Integration
 from apps.providers.registry import load_adapter, missing_secrets
@@ -218,15 +218,15 @@ def money(now: datetime) -> list[Finding]:
 
 def packages(now: datetime) -> list[Finding]:
     """Each package that is on sale can be delivered."""
-    on_sale = Package.objects.select_related("product").filter(is_active=True, product__is_active=True)
+    on_sale = Package.objects.select_related("product", "tenant").filter(is_active=True, product__is_active=True)
+    packages = list(on_sale.filter(tenant__is_active=True).order_by("pk"))
     findings = []
-    for package in on_sale.filter(tenant__is_active=True).order_by("pk"):
-        try:
-            missing = missing_for_sale(package)
-        except (CannotOpen, ImproperlyConfigured):
-            missing = ["the secrets of its provider account cannot be opened"]
+    for sale in look_at(packages, now):
+        missing = missing_for_sale(sale)
+        blocking = [found for found in missing if found.is_blocking]
         if missing:
-            found = f"package {package.code} cannot be sold: {'; '.join(missing)}"
+            trouble = "cannot be sold" if blocking else "is not complete"
+            found = f"package {sale.package.code} {trouble}: {'; '.join(map(str, blocking or missing))}"
             findings.append(Finding("packages", WARNING, found, "complete it in the admin, or take it off sale"))
     return findings
 

@@ -13,77 +13,45 @@ from django.db import IntegrityError, transaction
 
 from apps.accounts.models import Customer
 from apps.catalog.models import MAX_QUANTITY, InputField, Package
-from apps.catalog.prices import NoPrice, load_unit_price
 from apps.common.checkpoints import checkpoint
-from apps.common.money import MAX_MICROS, Money, split_evenly
+from apps.common.money import Money, split_evenly
 from apps.orders import due, machine, wake
-from apps.orders.models import Order, OrderUnit
-from apps.orders.sellable import missing_for_sale
+from apps.orders.models import Order, OrderUnit, Quote
+from apps.orders.offers import check_quantity, load_package, load_price
+from apps.orders.quotes import check_unused, load_quote
+from apps.orders.refusals import (
+    BadField,
+    BadKey,
+    ClientReferenceUsed,
+    IdempotencyMismatch,
+    NotEnoughBalance,
+    NotSellable,
+    OrderRefused,
+    UnknownPackage,
+    UnknownQuote,
+    WrongQuantity,
+)
 from apps.wallet import ledger
+
+__all__ = [
+    "BadField",
+    "BadKey",
+    "ClientReferenceUsed",
+    "Created",
+    "IdempotencyMismatch",
+    "NewOrder",
+    "NotEnoughBalance",
+    "NotSellable",
+    "OrderRefused",
+    "UnknownPackage",
+    "WrongQuantity",
+    "create_order",
+]
 
 OPEN_FOR = timedelta(hours=24)
 """After this long without an end an order is a person's question."""
 
 KEY = re.compile(r"[\x21-\x7e]{1,120}")
-
-
-class OrderRefused(Exception):
-    """The order was not created: nothing was written, no money moved, the key is still free."""
-
-    code = "order_refused"
-
-    def __init__(self, detail: str, pointer: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.pointer = pointer
-
-
-class BadKey(OrderRefused):
-    """The Idempotency-Key is missing or not 1 to 120 visible ASCII characters."""
-
-    code = "idempotency_key_invalid"
-
-
-class IdempotencyMismatch(OrderRefused):
-    """This Idempotency-Key belongs to an order with another content."""
-
-    code = "idempotency_mismatch"
-
-
-class ClientReferenceUsed(OrderRefused):
-    """Another order of this customer has this client_reference."""
-
-    code = "client_reference_used"
-
-
-class UnknownPackage(OrderRefused):
-    """No package with this code is sold in this shop."""
-
-    code = "package_unknown"
-
-
-class NotSellable(OrderRefused):
-    """The package cannot be delivered at the moment."""
-
-    code = "package_not_sellable"
-
-
-class WrongQuantity(OrderRefused):
-    """The package's quantity rule does not allow this many."""
-
-    code = "quantity_not_allowed"
-
-
-class BadField(OrderRefused):
-    """An input field is missing, unknown, or does not look as it must."""
-
-    code = "field_invalid"
-
-
-class NotEnoughBalance(OrderRefused):
-    """The wallet does not cover the price."""
-
-    code = "balance_not_enough"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +62,13 @@ class NewOrder:
     quantity: int = 1
     fields: Mapping[str, str] = field(default_factory=dict)
     client_reference: str | None = None
+    quote_id: str | None = None
 
     def content_hash(self) -> str:
         """SHA-256 of the content, hex: tells a repeat from another order under the same key."""
         content = [self.package, self.quantity, sorted(self.fields.items()), self.client_reference]
+        if self.quote_id is not None:  # what was hashed before there were quotes keeps its hash
+            content.append(self.quote_id)
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -122,14 +93,13 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
     first = _find_first(customer, new, idempotency_key)
     if first is not None:
         return Created(first, is_replay=True)
-    package = _load_package(customer, new.package)
-    _check_quantity(package, new.quantity)
+    package = load_package(customer, new.package)
+    check_quantity(package, new.quantity)
     targets = _check_fields(package, new.fields)
-    unit_price = _load_price(package, customer)
-    if unit_price * new.quantity > MAX_MICROS:
-        raise WrongQuantity("the price of this quantity is too large", "/quantity")
+    quote = load_quote(customer, new.quote_id, package, new.quantity, now) if new.quote_id is not None else None
+    unit_price = load_price(customer, package, new.quantity, quote, now)
     try:
-        order = _write(customer, package, new, targets, unit_price, idempotency_key, now)
+        order = _write(customer, package, new, targets, quote, unit_price, idempotency_key, now)
     except IntegrityError:
         return _lost_race(customer, new, idempotency_key)
     checkpoint("create.after_commit")
@@ -142,6 +112,8 @@ def _check_form(new: NewOrder) -> None:
         raise WrongQuantity(f"quantity must be a whole number from 1 to {MAX_QUANTITY}", "/quantity")
     if not _is_storable(new.package, 60):
         raise UnknownPackage("package must be the code of a package, at most 60 printable characters", "/package")
+    if new.quote_id is not None and not _is_storable(new.quote_id, 40):
+        raise UnknownQuote("quote_id must be the id of a quote, at most 40 printable characters", "/quote_id")
     if new.client_reference is not None and not _is_storable(new.client_reference, 120):
         raise BadField("client_reference must be at most 120 printable characters", "/client_reference")
     for name, value in new.fields.items():
@@ -160,22 +132,6 @@ def _find_first(customer: Customer, new: NewOrder, key: str) -> Order | None:
             f"this Idempotency-Key belongs to order {first.pk} with another content; use a new key for a new order"
         )
     return first
-
-
-def _load_package(customer: Customer, code: str) -> Package:
-    packages = Package.objects.select_related("product").filter(is_active=True, product__is_active=True)
-    package = packages.filter(tenant_id=customer.tenant_id, code=code).first()
-    if package is None:
-        raise UnknownPackage(f"there is no package {code[:60]!r} on sale", "/package")
-    missing = missing_for_sale(package)
-    if missing:
-        raise NotSellable(f"package {code!r} cannot be delivered now: {missing[0]}", "/package")
-    return package
-
-
-def _check_quantity(package: Package, quantity: int) -> None:
-    if not package.allows(quantity):
-        raise WrongQuantity(f"quantity must be {package.quantity_rule()} for package {package.code!r}", "/quantity")
 
 
 def _check_fields(package: Package, given: Mapping[str, str]) -> dict[str, str | dict[str, str]]:
@@ -211,18 +167,12 @@ def _check_value(wanted: InputField, value: str) -> None:
         raise BadField(f"field {wanted.name!r} ({wanted.label}) does not match {wanted.pattern}", pointer)
 
 
-def _load_price(package: Package, customer: Customer) -> int:
-    try:
-        return load_unit_price(package, customer)
-    except NoPrice as error:
-        raise NotSellable(str(error), "/package") from error
-
-
 def _write(
     customer: Customer,
     package: Package,
     new: NewOrder,
     targets: Mapping[str, str | dict[str, str]],
+    quote: Quote | None,
     unit_price: int,
     key: str,
     now: datetime,
@@ -240,6 +190,7 @@ def _write(
             unit_price_micros=unit_price,
             price_micros=price,
             currency=customer.currency,
+            quote=quote,
             client_reference=new.client_reference or None,
             idempotency_key=key,
             request_hash=new.content_hash(),
@@ -270,11 +221,13 @@ def _hold(order: Order, price: Money, now: datetime) -> None:
 
 
 def _lost_race(customer: Customer, new: NewOrder, key: str) -> Created:
-    """A unique rule refused the insert: the same key was faster, or the client reference is taken."""
+    """A unique rule refused the insert: the same key was faster, the client reference is taken, or the quote used."""
     first = _find_first(customer, new, key)
     if first is not None:
         return Created(first, is_replay=True)
     taken = Order.objects.filter(customer=customer, client_reference=new.client_reference).first()
     if new.client_reference and taken is not None:
         raise ClientReferenceUsed(f"order {taken.pk} has this client_reference already", "/client_reference")
+    if new.quote_id is not None:
+        check_unused(customer, new.quote_id)
     raise RuntimeError("the order could not be written for a reason that is not a repeated key")

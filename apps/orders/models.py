@@ -7,14 +7,49 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Customer, Tenant, User
-from apps.catalog.models import Package
+from apps.catalog.models import FxRate, Package
 from apps.common.crypto import open_text
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, Route
 
 
+class Quote(models.Model):
+    """A price that was promised to one customer for one package and quantity, until it expires or is used once."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="quotes")
+    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="+")
+    public_id = models.CharField(max_length=40, unique=True)
+    quantity = models.PositiveIntegerField()
+    unit_price_micros = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    unit_cost_micros = models.BigIntegerField(null=True, blank=True)
+    cost_rate = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    cost_rate_via = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "orders_quote"
+        verbose_name = _("quote")
+        verbose_name_plural = _("quotes")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, unit_price_micros__gt=0), name="quote_price_and_quantity_above_zero"
+            ),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="quote_expires_after_creation"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
 class Order(models.Model):
-    """One sale: who buys what for whom, at a price frozen at creation."""
+    """One sale: who buys what for whom, at a price frozen at creation, and what it brought and cost in the end.
+
+    `captured_micros`, `cost_micros` and `expected_cost_micros` are in the order's currency and written where money
+    moves; a cost of None was paid but is not known. `cost_rate` and `cost_rate_via` converted the latest cost.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="orders")
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders")
@@ -29,6 +64,13 @@ class Order(models.Model):
     unit_price_micros = models.BigIntegerField()
     price_micros = models.BigIntegerField()
     currency = models.CharField(max_length=3)
+    # One quote, one order: the second of two orders at once is refused here.
+    quote = models.OneToOneField(Quote, on_delete=models.PROTECT, null=True, blank=True, related_name="order")
+    captured_micros = models.BigIntegerField(default=0)
+    expected_cost_micros = models.BigIntegerField(null=True, default=0)
+    cost_micros = models.BigIntegerField(null=True, default=0)
+    cost_rate = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    cost_rate_via = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     status = models.CharField(max_length=12, choices=OrderStatus, default=OrderStatus.PENDING)
     external_status = models.CharField(max_length=12, choices=ExternalStatus, default=ExternalStatus.NOT_SENT)
     reason = models.CharField(max_length=120, blank=True, default="")
@@ -69,10 +111,29 @@ class Order(models.Model):
                 name="order_price_is_unit_price_times_quantity",
             ),
             models.CheckConstraint(condition=~Q(status="review", reason=""), name="order_review_has_a_reason"),
+            models.CheckConstraint(
+                condition=Q(captured_micros__gte=0, captured_micros__lte=F("price_micros")),
+                name="order_captured_within_price",
+            ),
+            models.CheckConstraint(
+                condition=Q(cost_micros__isnull=True) | Q(cost_micros__gte=0), name="order_cost_not_negative"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"#{self.pk}"
+
+    @property
+    def profit_micros(self) -> int | None:
+        """What the order brought less what it cost, signed, in its currency; None while a cost is not known."""
+        return None if self.cost_micros is None else self.captured_micros - self.cost_micros
+
+    @property
+    def cost_difference_micros(self) -> int | None:
+        """How much more than expected was paid; None where either is not known."""
+        if self.cost_micros is None or self.expected_cost_micros is None:
+            return None
+        return self.cost_micros - self.expected_cost_micros
 
     def free_units(self) -> models.QuerySet[OrderUnit]:
         """Units whose money is held and which no attempt holds: what may still be bought, in their order."""
@@ -119,6 +180,9 @@ class Attempt(models.Model):
     expected_cost_micros = models.BigIntegerField(null=True, blank=True)
     cost_micros = models.BigIntegerField(null=True, blank=True)
     cost_currency = models.CharField(max_length=3)
+    # How its cost becomes the order's currency, frozen before the send; none where both are the same.
+    cost_rate = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    cost_rate_via = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     provider_order_id = models.CharField(max_length=120, blank=True, default="")
     created_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True, blank=True)

@@ -22,6 +22,7 @@ from apps.orders import due, machine, routing, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
+from apps.orders.snapshot import record_snapshot
 from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Standing, Verdict, decide
@@ -207,8 +208,11 @@ def _change_attempt(attempt: Attempt, verdict: Verdict, news: News, cost: dict[s
 
 
 def _cost_fields(attempt: Attempt, news: News) -> dict[str, object]:
-    """What the provider says it charged; an amount we cannot store exactly is left to the evidence."""
+    """What the provider says it charged; what cannot be stored exactly, in the account's currency, stays evidence."""
     if news.result.cost is None or attempt.cost_micros is not None:
+        return {}
+    if news.result.currency not in ("", attempt.cost_currency):
+        log.warning("cost_in_another_currency", order=attempt.order_id, attempt=attempt.pk)
         return {}
     try:
         return {"cost_micros": to_micros(news.result.cost)}
@@ -317,10 +321,12 @@ def _move_money(
 ) -> None:
     capture, release = (result.capture, result.release) if result else ((), ())
     postings = []
+    captured = 0
     for unit in OrderUnit.objects.filter(order=order, pk__in=capture + release).order_by("n"):
         money = Money(unit.amount_micros, order.currency)
         if unit.pk in capture:
             machine.change_unit(unit, UnitStatus.CAPTURED)
+            captured += money.micros
             postings.append(ledger.capture_unit(order.pk, unit.pk, money))
         else:
             machine.change_unit(unit, UnitStatus.RELEASED)
@@ -329,6 +335,8 @@ def _move_money(
     postings += _cost_postings(order, attempt, verdict, evidence)
     if postings:
         ledger.post(order.tenant_id, postings, now)
+    if postings or verdict.is_late or verdict.is_reversed:
+        record_snapshot(order, captured)
 
 
 def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: Evidence | None) -> list[ledger.Posting]:

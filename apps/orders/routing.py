@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Literal
 
+from apps.catalog.prices import is_loss
+from apps.catalog.rates import Rates
 from apps.common.backoff import error_gap_s
 from apps.orders.models import Attempt, Order
+from apps.orders.sellable import CannotConvert, Missing, unit_cost
 from apps.orders.states import AttemptState
 from apps.orders.tally import Outlook
 from apps.providers.contract import Outcome
-from apps.providers.models import PackageMapping, Route
+from apps.providers.models import Integration, PackageMapping, Route
 
 RETRY_IN = timedelta(seconds=60)
 """When an order without a usable route looks again."""
@@ -60,6 +64,7 @@ class Candidate:
     route: Route
     attempts: tuple[Attempt, ...]
     has_mapping: bool
+    cost_problem: Missing | None
 
 
 Filter = Callable[[Candidate, datetime], Passed | None]
@@ -93,6 +98,22 @@ def _has_mapping(candidate: Candidate, now: datetime) -> Passed | None:
     return None if candidate.has_mapping else Passed(candidate.route.pk, "mapping_missing", retry_at=now + RETRY_IN)
 
 
+def _has_rate(candidate: Candidate, now: datetime) -> Passed | None:
+    """The cost can be told in the order's currency."""
+    if candidate.cost_problem is Missing.RATE:
+        return Passed(candidate.route.pk, "rate_missing", retry_at=now + RETRY_IN)
+    if candidate.cost_problem is Missing.RATE_OLD:
+        return Passed(candidate.route.pk, "rate_stale", retry_at=now + RETRY_IN)
+    return None
+
+
+def _is_no_loss(candidate: Candidate, now: datetime) -> Passed | None:
+    """The cost is not above the order's price by more than the shop allows."""
+    if candidate.cost_problem is not Missing.LOSS:
+        return None
+    return Passed(candidate.route.pk, "cost_above_price", retry_at=now + RETRY_IN)
+
+
 def _is_not_paused(candidate: Candidate, now: datetime) -> Passed | None:
     integration = candidate.route.integration
     if integration is None or not integration.is_paused(now):
@@ -113,6 +134,8 @@ FILTERS: tuple[Filter, ...] = (
     _was_not_refused,
     _is_account_enabled,
     _has_mapping,
+    _has_rate,
+    _is_no_loss,
     _is_not_paused,
     _was_reachable,
 )
@@ -126,16 +149,35 @@ def load_routes(order: Order) -> list[Route]:
 
 def survey(order: Order, routes: list[Route], now: datetime) -> Survey:
     """Pick the first route nobody objects to, and say why each one before it was passed over."""
-    mapped = set(PackageMapping.objects.filter(package_id=order.package_id).values_list("integration_id", flat=True))
+    mappings: dict[int | None, PackageMapping] = {
+        mapping.integration_id: mapping for mapping in PackageMapping.objects.filter(package=order.package_id)
+    }
     attempts = list(Attempt.objects.filter(order=order).order_by("id"))
+    rates = Rates(order.tenant, now)
     passed: list[Passed] = []
     for route in routes:
         tried = tuple(attempt for attempt in attempts if attempt.integration_id == route.integration_id)
-        objection = _object(Candidate(route, tried, route.integration_id in mapped), now)
+        mapping = mappings.get(route.integration_id)
+        candidate = Candidate(route, tried, mapping is not None, cost_problem(order, route.integration, mapping, rates))
+        objection = _object(candidate, now)
         if objection is None:
             return Survey(route, tuple(passed), now)
         passed.append(objection)
     return Survey(None, tuple(passed), now)
+
+
+def cost_problem(
+    order: Order, integration: Integration | None, mapping: PackageMapping | None, rates: Rates
+) -> Missing | None:
+    """Why the order should not be bought there at its price: a rate is missing, or it would be a loss."""
+    if integration is None:
+        return None
+    try:
+        cost = unit_cost(rates, integration, mapping, order.currency)
+    except CannotConvert as error:
+        return error.finding.code
+    allowed = Fraction(order.tenant.loss_guard_percent)
+    return Missing.LOSS if cost is not None and is_loss(order.unit_price_micros, cost.micros, allowed) else None
 
 
 def _object(candidate: Candidate, now: datetime) -> Passed | None:

@@ -1,33 +1,335 @@
-"""Whether a package can be sold: everything that a delivery needs, and what is missing of it."""
+"""Whether a package can be sold, and what is missing: one look at prices, routes, mappings, accounts, costs and rates.
+
+Reads only. `look_at` loads any number of packages with the same few queries.
+"""
 
 from __future__ import annotations
 
-from apps.catalog.models import Package
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import Tenant
+from apps.catalog.models import MarginRule, Package, PackagePrice
+from apps.catalog.prices import is_loss, pick_price, pick_rule, price_by_rule, valid_prices
+from apps.catalog.rates import Conversion, NoRate, Rates, StaleRate
+from apps.common.crypto import CannotOpen
 from apps.common.currencies import DECIMALS
-from apps.providers.models import PackageMapping, Route
-from apps.providers.registry import load_adapter, missing_secrets
+from apps.common.money import MAX_MICROS, BadAmount
+from apps.providers.models import Integration, PackageMapping, Route
+from apps.providers.registry import load_adapter, missing_ids, missing_secrets
 
 
-def missing_for_sale(package: Package) -> list[str]:
-    """What keeps the package from being delivered, in words for a person; empty when it can be sold."""
-    missing = [] if package.prices.exists() else ["it has no price"]
-    routes = list(Route.objects.select_related("integration").filter(package=package, is_enabled=True))
-    if not routes:
-        return [*missing, "it has no enabled route"]
-    mapped = set(PackageMapping.objects.filter(package=package).values_list("integration_id", flat=True))
-    problems = [_route_problem(route, mapped) for route in routes]
-    return missing if "" in problems else [*missing, *dict.fromkeys(problems)]
+class Missing(StrEnum):
+    """What can keep a package from being sold."""
+
+    PRICE = "price_missing"
+    ROUTE = "route_missing"
+    ACCOUNT_OFF = "account_disabled"
+    CURRENCY = "currency_unknown"
+    MAPPING = "mapping_missing"
+    MAPPING_IDS = "mapping_incomplete"
+    SECRET = "credential_missing"  # noqa: S105 - a word for it
+    SECRETS_CLOSED = "credentials_unreadable"
+    COST = "cost_missing"
+    RATE = "rate_missing"
+    RATE_OLD = "rate_stale"
+    LOSS = "cost_above_price"
+    SOME_LOSS = "cost_above_some_prices"
 
 
-def _route_problem(route: Route, mapped: set[int]) -> str:
-    integration = route.integration
-    if integration is None:
-        return ""
+WORDS: dict[Missing, str | Promise] = {
+    Missing.PRICE: _("there is no price in %(currency)s"),
+    Missing.ROUTE: _("there is no enabled route"),
+    Missing.ACCOUNT_OFF: _("the provider account %(account)s is disabled"),
+    Missing.CURRENCY: _("the provider account %(account)s is in %(currency)s, which is no known currency"),
+    Missing.MAPPING: _("the package is not mapped at %(account)s"),
+    Missing.MAPPING_IDS: _("the mapping at %(account)s has no %(name)s"),
+    Missing.SECRET: _("the provider account %(account)s has no %(name)s"),
+    Missing.SECRETS_CLOSED: _("no key opens the secrets of the provider account %(account)s"),
+    Missing.COST: _("the cost at %(account)s is not known"),
+    Missing.RATE: _("there is no exchange rate from %(source)s to %(target)s for %(account)s"),
+    Missing.RATE_OLD: _("the exchange rate from %(source)s to %(target)s for %(account)s is too old"),
+    Missing.LOSS: _("the cost at %(account)s is above the price in %(currency)s by more than the shop allows"),
+    Missing.SOME_LOSS: _("the cost at %(account)s is above some prices in %(currency)s: not everybody can buy"),
+}
+"""Each finding as a sentence for a person."""
+
+WARNINGS = frozenset({Missing.COST, Missing.SOME_LOSS})
+"""What is worth mending although the package can be sold with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is missing, and of what."""
+
+    code: Missing
+    about: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return str(WORDS[self.code]) % dict(self.about)
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether nothing can be sold this way until it is mended."""
+        return self.code not in WARNINGS
+
+
+def finding(code: Missing, **about: str) -> Finding:
+    """A finding with what it is about."""
+    return Finding(code, tuple(about.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCost:
+    """What one unit costs at one account, in the currency of the sale, and how it was converted."""
+
+    micros: int
+    conversion: Conversion
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One enabled route for sales in one currency. `cost` is None where it is not known, or a person decides."""
+
+    route: Route
+    findings: tuple[Finding, ...]
+    cost: UnitCost | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an order can go this way."""
+        return not any(found.is_blocking for found in self.findings)
+
+
+class Terms:
+    """What counts for everything in one shop at one moment, each loaded when first needed: rates, margin rules."""
+
+    def __init__(self, shop: Tenant, now: datetime) -> None:
+        self.shop = shop
+        self.rates = Rates(shop, now)
+        self.allowed_loss = Fraction(shop.loss_guard_percent)
+        self.accounts: dict[int, tuple[Finding, ...]] = {}
+
+    @cached_property
+    def rules(self) -> list[MarginRule]:
+        """All margin rules of the shop."""
+        return list(MarginRule.objects.filter(tenant_id=self.shop.pk))
+
+    def rule(self, package: Package, currency: str) -> MarginRule | None:
+        """The margin rule for sales of the package in this currency."""
+        return pick_rule([rule for rule in self.rules if rule.currency == currency], package)
+
+    def account_findings(self, integration: Integration) -> tuple[Finding, ...]:
+        """What is missing at a provider account; its secrets are opened once for all packages."""
+        if integration.pk not in self.accounts:
+            self.accounts[integration.pk] = tuple(_account_findings(integration))
+        return self.accounts[integration.pk]
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Everything that selling one package needs, as it is at one moment."""
+
+    package: Package
+    terms: Terms
+    routes: list[Route]
+    mappings: dict[int, PackageMapping]
+    prices: list[PackagePrice]
+
+    def ways(self, currency: str) -> list[Way]:
+        """The enabled routes in their order, for sales in this currency."""
+        return [self._way(route, route.integration, currency) for route in self.routes]
+
+    def _way(self, route: Route, integration: Integration | None, currency: str) -> Way:
+        if integration is None:
+            return Way(route, (), None)
+        mapping = self.mappings.get(integration.pk)
+        found = [*self.terms.account_findings(integration), *_mapping_findings(integration, mapping)]
+        try:
+            cost = unit_cost(self.terms.rates, integration, mapping, currency)
+        except CannotConvert as error:
+            return Way(route, (*found, error.finding), None)
+        return Way(route, tuple(found), cost)
+
+    def is_loss(self, unit_price_micros: int, way: Way) -> bool:
+        """Whether buying this way costs more than the price and the shop's allowed loss."""
+        return way.cost is not None and is_loss(unit_price_micros, way.cost.micros, self.terms.allowed_loss)
+
+
+class CannotConvert(Exception):
+    """A cost cannot be told in the currency of the sale; `finding` says why."""
+
+    def __init__(self, found: Finding) -> None:
+        super().__init__(str(found.code))
+        self.finding = found
+
+
+def unit_cost(rates: Rates, integration: Integration, mapping: PackageMapping | None, currency: str) -> UnitCost | None:
+    """The mapping's cost in the currency of the sale; None where it is not known. Raises `CannotConvert`."""
+    pair = {"source": integration.currency, "target": currency, "account": integration.name}
+    try:
+        conversion = rates.find(integration.currency, currency)
+        if mapping is None or mapping.cost_micros is None:
+            return None
+        return UnitCost(conversion.convert_up(mapping.cost_micros), conversion)
+    except StaleRate as error:
+        raise CannotConvert(finding(Missing.RATE_OLD, **pair)) from error
+    except (NoRate, BadAmount) as error:
+        raise CannotConvert(finding(Missing.RATE, **pair)) from error
+
+
+def _account_findings(integration: Integration) -> Iterator[Finding]:
     if not integration.is_enabled:
-        return f"provider account {integration.name} is disabled"
-    if integration.pk not in mapped:
-        return f"it is not mapped at {integration.name}"
+        yield finding(Missing.ACCOUNT_OFF, account=integration.name)
     if integration.currency not in DECIMALS:
-        return f"{integration.name} is in {integration.currency}, which is no known currency"
-    lacking = missing_secrets(load_adapter(integration.kind), integration.account())
-    return f"{integration.name} has no {lacking[0]}" if lacking else ""
+        yield finding(Missing.CURRENCY, account=integration.name, currency=integration.currency)
+    try:
+        lacking = missing_secrets(load_adapter(integration.kind), integration.account())
+    except (CannotOpen, ImproperlyConfigured):
+        yield finding(Missing.SECRETS_CLOSED, account=integration.name)
+        return
+    for name in lacking:
+        yield finding(Missing.SECRET, account=integration.name, name=name)
+
+
+def _mapping_findings(integration: Integration, mapping: PackageMapping | None) -> Iterator[Finding]:
+    if mapping is None:
+        yield finding(Missing.MAPPING, account=integration.name)
+        return
+    for name in missing_ids(load_adapter(integration.kind), mapping.product()):
+        yield finding(Missing.MAPPING_IDS, account=integration.name, name=name)
+    if mapping.cost_micros is None:
+        yield finding(Missing.COST, account=integration.name)
+
+
+def look_at(packages: Sequence[Package], now: datetime) -> list[Sale]:
+    """What selling each of these packages needs: three queries for all of them. Their `tenant` should be loaded."""
+    routes = _by_package(Route.objects.select_related("integration").filter(package__in=packages, is_enabled=True))
+    mappings = _by_package(PackageMapping.objects.filter(package__in=packages))
+    prices = _by_package(valid_prices(packages, now))
+    terms = {package.tenant_id: Terms(package.tenant, now) for package in packages}
+    return [
+        Sale(
+            package=package,
+            terms=terms[package.tenant_id],
+            routes=routes[package.pk],
+            mappings={mapping.integration_id: mapping for mapping in mappings[package.pk]},
+            prices=prices[package.pk],
+        )
+        for package in packages
+    ]
+
+
+def _by_package(rows: Iterable[Any]) -> defaultdict[int, list[Any]]:
+    found: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row.package_id].append(row)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one unit costs the customer, the way it would be bought, and the cost there if it is known."""
+
+    unit_price_micros: int
+    currency: str
+    way: Way
+
+
+class CannotSell(Exception):
+    """The package cannot be sold to this customer now; `findings` say why."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("; ".join(map(str, findings)))
+        self.findings = tuple(findings)
+
+
+class SoldAtLoss(CannotSell):
+    """Every way to buy it costs more than its price and the shop's allowed loss."""
+
+
+def make_offer(
+    sale: Sale, currency: str, groups: Sequence[int | None], quantity: int, promised_micros: int | None = None
+) -> Offer:
+    """The unit price for a customer of these groups, or the one promised, and the way it would be bought.
+
+    Raises `CannotSell` when no way is open or no price is known, `SoldAtLoss` when every open way costs too much.
+    """
+    ways = sale.ways(currency)
+    open_ways = [way for way in ways if way.is_open]
+    if not open_ways:
+        blocking = [found for way in ways for found in way.findings if found.is_blocking]
+        raise CannotSell(blocking or [finding(Missing.ROUTE)])
+    price = promised_micros or unit_price(sale, currency, groups, quantity, open_ways)
+    if price is None:
+        costs = [found for way in open_ways for found in way.findings]
+        raise CannotSell([finding(Missing.PRICE, currency=currency), *costs])
+    way = next((way for way in open_ways if not sale.is_loss(price, way)), None)
+    if way is None:
+        raise SoldAtLoss([_loss(Missing.LOSS, way, currency) for way in open_ways])
+    return Offer(price, currency, way)
+
+
+def unit_price(
+    sale: Sale, currency: str, groups: Sequence[int | None], quantity: int, open_ways: Sequence[Way]
+) -> int | None:
+    """The price that is set, else the cost of the first way that has one, with the margin of the rule."""
+    fixed = pick_price(sale.prices, groups, currency, quantity)
+    if fixed is not None:
+        return fixed.unit_price_micros
+    cost = next((way.cost for way in open_ways if way.cost is not None), None)
+    rule = sale.terms.rule(sale.package, currency) if cost is not None else None
+    made = price_by_rule(rule, cost.micros) if cost is not None and rule is not None else 0
+    return made if 0 < made <= MAX_MICROS else None
+
+
+def missing_for_sale(sale: Sale) -> list[Finding]:
+    """What keeps the package from being sold, and what is worth mending, in every currency that it has a price for."""
+    if not sale.routes:
+        return [finding(Missing.ROUTE)]
+    found: list[Finding] = []
+    for currency in _currencies(sale):
+        ways = sale.ways(currency)
+        open_ways = [way for way in ways if way.is_open]
+        found += [one for way in open_ways or ways for one in way.findings]
+        found += _price_findings(sale, currency, open_ways)
+    return list(dict.fromkeys(found))
+
+
+def can_be_sold(findings: Iterable[Finding]) -> bool:
+    """Whether what is missing leaves the package on sale."""
+    return not any(found.is_blocking for found in findings)
+
+
+def _currencies(sale: Sale) -> list[str]:
+    """Those of the prices and, where a price can be made from the cost, of the margin rules; else the shop's own."""
+    by_price = {price.currency for price in sale.prices}
+    by_rule = {rule.currency for rule in sale.terms.rules if sale.terms.rule(sale.package, rule.currency)}
+    return sorted(by_price | by_rule) or [sale.terms.shop.currency]
+
+
+def _price_findings(sale: Sale, currency: str, open_ways: Sequence[Way]) -> list[Finding]:
+    """There is no price, or the cost of every open way is above all prices, or above some."""
+    amounts = {price.unit_price_micros for price in sale.prices if price.currency == currency}
+    if not amounts:
+        amounts = {made for made in [unit_price(sale, currency, [], 1, open_ways)] if made is not None}
+    if not amounts:
+        return [finding(Missing.PRICE, currency=currency)]
+    for code, amount in ((Missing.LOSS, max(amounts)), (Missing.SOME_LOSS, min(amounts))):
+        if open_ways and all(sale.is_loss(amount, way) for way in open_ways):
+            return [_loss(code, way, currency) for way in open_ways]
+    return []
+
+
+def _loss(code: Missing, way: Way, currency: str) -> Finding:
+    return finding(code, account=str(way.route.integration), currency=currency)

@@ -140,11 +140,20 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """One signed amount of the order's result; None while it is not known."""
+
+    label: str
+    money: Money | None
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """All that the page of one order shows."""
 
     order: Order
     price: Money
+    result: list[Amount]
     sentences: list[str]
     sums: list[tuple[UnitStatus, Money]]
     units: list[Share]
@@ -188,6 +197,7 @@ def load_story(order: Order, now: datetime) -> Story:
     return Story(
         order=order,
         price=Money(order.price_micros, order.currency),
+        result=result_of(order),
         sentences=standing(order, attempts, dues, now),
         sums=sums_of(order, units),
         units=[Share(unit, Money(unit.amount_micros, order.currency)) for unit in units],
@@ -203,6 +213,18 @@ def load_story(order: Order, now: datetime) -> Story:
             for case in Case.objects.filter(order=order).select_related("attempt", "owner").order_by("id")
         ],
     )
+
+
+def result_of(order: Order) -> list[Amount]:
+    """What the order brought, cost and left, as it is stored; the difference only where the provider named one."""
+    found = [
+        (_("Brought"), order.captured_micros),
+        (_("Cost"), order.cost_micros),
+        (_("Profit"), order.profit_micros),
+    ]
+    if order.cost_difference_micros:
+        found.append((_("Cost above the expected"), order.cost_difference_micros))
+    return [Amount(label, None if micros is None else Money(micros, order.currency)) for label, micros in found]
 
 
 # --- where it stands, as sentences

@@ -12,6 +12,7 @@ from apps.orders.decisions import Said
 Words = Mapping[str, str | Promise]
 
 REASONS: Words = {
+    "waiting:cost_above_price": _("Waits: its cost is above its price by more than the shop allows."),
     "waiting:credentials_missing": _("Waits: the provider account has no complete credentials."),
     "waiting:currency_unknown": _("Waits: the provider account is in a currency that nobody knows."),
     "waiting:deadline": _("Open past its deadline: a person must look at it."),
@@ -29,6 +30,8 @@ REASONS: Words = {
     "waiting:pin": _("Delivered at the provider; the PIN has not come yet, and the money stays held."),
     "waiting:provider_paused": _("Waits: the provider account is paused after a trouble on our side there."),
     "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
+    "waiting:rate_missing": _("Waits: there is no exchange rate from the provider's currency to the order's."),
+    "waiting:rate_stale": _("Waits: the exchange rate to the order's currency is too old."),
     "waiting:tenant_inactive": _("Waits: the shop is switched off."),
     "conflict:accepted": _("Contradiction: the provider calls it open and sent something that a person must judge."),
     "conflict:auth_error": _("Contradiction: refused for our credentials, and yet a PIN came. A person decides."),
@@ -47,11 +50,14 @@ REASONS: Words = {
 """Every reason that an order can have."""
 
 PASSED_OVER: Words = {
+    "cost_above_price": _("costs more than it brings"),
     "manual_route": _("a person decides"),
     "mapping_missing": _("no mapping"),
     "provider_disabled": _("account switched off"),
     "provider_paused": _("account paused"),
     "provider_unreachable": _("could not be reached a moment ago"),
+    "rate_missing": _("no exchange rate"),
+    "rate_stale": _("exchange rate too old"),
     "tried_refused": _("refused before"),
     "tried_failed": _("failed before"),
     "tried_absent": _("proven not to exist there"),

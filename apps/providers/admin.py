@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.admin_base import (
     AmountField,
-    OnceFormSet,
     ReadableForm,
     TenantAdmin,
     TenantFilter,
@@ -25,7 +24,8 @@ from apps.accounts.admin_base import (
     names_with_values,
     tenant_filter,
 )
-from apps.catalog.models import Package, PackagePrice
+from apps.catalog.admin import PriceInline
+from apps.catalog.models import Package
 from apps.common.crypto import CannotOpen
 from apps.providers.models import IDENTITY, Integration, PackageMapping, Route
 from apps.providers.registry import ADAPTERS
@@ -136,36 +136,7 @@ class IntegrationAdmin(TenantAdmin):
 
 # --- packages: prices, mappings, routes
 
-ONE_GENERAL_PRICE = _("there is a price for everybody in this currency already")
 ACCOUNT_IF_AUTOMATIC = _("an automatic route needs a provider account, a manual one has none")
-
-
-class PriceForm(ReadableForm):
-    """One price, written as an amount."""
-
-    constraint_words = {
-        "price_once_for_all_groups": ONE_GENERAL_PRICE,
-        "price_is_positive": _("a price is above zero"),
-    }
-    unit_price_micros = AmountField(label=_("unit price"), min_value=Decimal("0.000001"))
-
-
-class PriceFormSet(OnceFormSet):
-    """The prices of one package: one for everybody per currency."""
-
-    once_error = ONE_GENERAL_PRICE
-
-    def key_of(self, form: Any) -> Hashable | None:
-        """The currency, where the price is for everybody."""
-        return None if form.cleaned_data.get("price_group") else form.cleaned_data.get("currency")
-
-
-class PriceInline(TenantInline):
-    """The prices on the page of their package."""
-
-    model = PackagePrice
-    form = PriceForm
-    formset = PriceFormSet
 
 
 class MappingForm(ReadableForm):

@@ -17,10 +17,10 @@ from django.urls import reverse
 from apps.accounts.admin_base import ReadableForm, TenantAdmin
 from apps.accounts.keys import find_caller
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
-from apps.catalog.models import InputField, Package, PackagePrice, Product
+from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common import clock
 from apps.providers.models import Integration, PackageMapping, Route
-from tests.factories import Shop, add_route, make_integration, make_package, order_from
+from tests.factories import START, Shop, add_route, make_integration, make_package, order_from
 from tests.functional.panel_fixtures import People, browser_of, english, make_person, people
 
 __all__ = ["english", "people"]
@@ -35,6 +35,9 @@ TABLES: tuple[type[Model], ...] = (
     ApiKey,
     Product,
     Package,
+    PackagePrice,
+    MarginRule,
+    FxRate,
     Integration,
     PackageMapping,
     Route,
@@ -58,6 +61,11 @@ def row_of(model: type[Model], shop: Shop) -> Any:
         )[0],
         Product: lambda: shop.package.product,
         Package: lambda: shop.package,
+        PackagePrice: shop.package.prices.get,
+        MarginRule: lambda: MarginRule.objects.get_or_create(tenant=shop.tenant, currency="TRY")[0],
+        FxRate: lambda: FxRate.objects.get_or_create(
+            tenant=shop.tenant, from_currency="USD", to_currency="TRY", rate=41, source="test", valid_from=START
+        )[0],
         Integration: lambda: shop.integration,
         PackageMapping: lambda: PackageMapping.objects.get(package=shop.package),
         Route: lambda: shop.route,
@@ -77,12 +85,9 @@ def form_of(browser: Client, path: str) -> dict[str, Any]:
     for form in forms:
         for field in form:
             value = field.value()
-            if isinstance(value, list):  # date and time, in two boxes
-                data.update({f"{field.html_name}_{n}": part or "" for n, part in enumerate(value)})
-            elif (
-                field.field.__class__.__name__ == "AdminSplitDateTime" or "SplitDateTime" in type(field.field).__name__
-            ):
-                data.update({f"{field.html_name}_0": "", f"{field.html_name}_1": ""})
+            if "SplitDateTime" in type(field.field).__name__:  # date and time, in two boxes
+                parts = field.field.widget.decompress(value)
+                data.update({f"{field.html_name}_{n}": part or "" for n, part in enumerate(parts)})
             elif isinstance(value, bool):
                 data.update({field.html_name: "on"} if value else {})
             elif value is not None:
@@ -433,11 +438,11 @@ class TestAPackage:
 
     def test_has_one_price_for_everybody_per_currency(self, people: People) -> None:
         answer = self.change(people, **self.row("prices", 1, currency="TRY", unit_price_micros="1", price_group=""))
-        assert "there is a price for everybody in this currency already" in errors_of(answer)
+        assert "overlaps with another price" in errors_of(answer)
         two = self.row("prices", 1, currency="USD", unit_price_micros="1") | self.row(
             "prices", 2, currency="USD", unit_price_micros="2"
         )
-        assert "there is a price for everybody in this currency already" in errors_of(self.change(people, **two))
+        assert "overlaps with another price" in errors_of(self.change(people, **two))
 
     def test_is_mapped_and_routed_on_one_page(self, people: People) -> None:
         second = make_integration(people.shop.tenant, "http://127.0.0.1:9")

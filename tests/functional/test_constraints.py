@@ -11,7 +11,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import CheckConstraint, Model, UniqueConstraint
 
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
-from apps.catalog.models import InputField, Package, PackagePrice, Product
+from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common.money import Money
 from apps.orders.models import (
     Attempt,
@@ -23,6 +23,7 @@ from apps.orders.models import (
     OrderCode,
     OrderEvent,
     OrderUnit,
+    Quote,
 )
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, PackageMapping, Route
@@ -38,7 +39,9 @@ MODELS: tuple[type[Model], ...] = (
     Membership,
     PriceGroup,
     Tenant,
+    FxRate,
     InputField,
+    MarginRule,
     Package,
     PackagePrice,
     Product,
@@ -49,6 +52,7 @@ MODELS: tuple[type[Model], ...] = (
     Order,
     OrderCode,
     OrderUnit,
+    Quote,
     Integration,
     PackageMapping,
     Route,
@@ -147,6 +151,38 @@ class World:
             }
         )
 
+    def new_rule(self, **fields: Any) -> MarginRule:
+        return MarginRule.objects.create(**{"tenant": self.shop.tenant, "currency": "TRY", **fields})
+
+    def new_rate(self, **fields: Any) -> FxRate:
+        return FxRate.objects.create(
+            **{
+                "tenant": self.shop.tenant,
+                "from_currency": "USD",
+                "to_currency": "TRY",
+                "rate": 41,
+                "source": "test",
+                "valid_from": START,
+                **fields,
+            }
+        )
+
+    def new_quote(self, **fields: Any) -> Quote:
+        return Quote.objects.create(
+            **{
+                "tenant": self.shop.tenant,
+                "customer": self.shop.customer,
+                "package": self.shop.package,
+                "public_id": "q",
+                "quantity": 1,
+                "unit_price_micros": 1,
+                "currency": "TRY",
+                "created_at": START,
+                "expires_at": START + timedelta(minutes=1),
+                **fields,
+            }
+        )
+
 
 @pytest.fixture
 def world() -> World:
@@ -175,6 +211,10 @@ REFUSED: dict[str, Refused] = {
     "order_status_known": lambda w: change(Order, w.order.pk, status="PENDING"),
     "order_external_status_known": lambda w: change(Order, w.order.pk, external_status="done"),
     "order_price_is_unit_price_times_quantity": lambda w: change(Order, w.order.pk, price_micros=69_999_999),
+    "order_captured_within_price": lambda w: change(Order, w.order.pk, captured_micros=w.order.price_micros + 1),
+    "order_cost_not_negative": lambda w: change(Order, w.order.pk, cost_micros=-1),
+    "quote_price_and_quantity_above_zero": lambda w: w.new_quote(unit_price_micros=0),
+    "quote_expires_after_creation": lambda w: w.new_quote(expires_at=START),
     "order_review_has_a_reason": lambda w: change(Order, w.order.pk, status="review", reason=""),
     "unit_once_per_number": lambda w: OrderUnit.objects.create(order=w.order, n=1, amount_micros=1),
     "unit_amount_positive": lambda w: change(OrderUnit, w.units[0].pk, amount_micros=0),
@@ -263,20 +303,28 @@ REFUSED: dict[str, Refused] = {
     ),
     "package_quantity_kind_known": lambda w: Package.objects.update(quantity_kind="many"),
     "package_quantity_range_sane": lambda w: Package.objects.update(quantity_min=6),
-    "price_once_per_group_and_currency": lambda w: [
-        PackagePrice.objects.create(
-            package=w.shop.package,
-            price_group=PriceGroup.objects.get_or_create(tenant=w.shop.tenant, name="G")[0],
-            currency="TRY",
-            unit_price_micros=1,
-        )
-        for _ in range(2)
-    ],
-    "price_once_for_all_groups": lambda w: PackagePrice.objects.create(
-        package=w.shop.package, currency="TRY", unit_price_micros=1
-    ),
     "price_is_positive": lambda w: PackagePrice.objects.update(unit_price_micros=0),
+    "price_from_quantity_sane": lambda w: PackagePrice.objects.update(from_quantity=0),
+    "price_ends_after_it_begins": lambda w: PackagePrice.objects.update(valid_from=START, valid_until=START),
+    "margin_rule_once_per_package_and_currency": lambda w: [w.new_rule(package=w.shop.package) for _ in range(2)],
+    "margin_rule_once_per_product_and_currency": lambda w: [
+        w.new_rule(product=w.shop.package.product) for _ in range(2)
+    ],
+    "margin_rule_once_per_shop_and_currency": lambda w: [w.new_rule() for _ in range(2)],
+    "margin_rule_has_one_scope": lambda w: w.new_rule(package=w.shop.package, product=w.shop.package.product),
+    "margin_rule_is_percent_or_amount": lambda w: w.new_rule(percent=1, amount_micros=1),
+    "margin_rule_step_above_zero": lambda w: w.new_rule(step_micros=0),
+    "fx_rate_once_per_moment": lambda w: [w.new_rate() for _ in range(2)],
+    "fx_rate_above_zero": lambda w: w.new_rate(rate=0),
+    "fx_rate_between_two_currencies": lambda w: w.new_rate(to_currency="USD"),
+    "fx_rate_ends_after_it_begins": lambda w: w.new_rate(valid_until=START),
     # accounts
+    "shop_loss_guard_sane": lambda w: Tenant.objects.update(loss_guard_percent=-1),
+    "shop_rate_age_above_zero": lambda w: Tenant.objects.update(rate_max_age_hours=0),
+    "shop_quote_time_above_zero": lambda w: Tenant.objects.update(quote_minutes=0),
+    "price_group_is_not_its_own_parent": lambda w: change(
+        PriceGroup, pk := PriceGroup.objects.create(tenant=w.shop.tenant, name="G").pk, parent_id=pk
+    ),
     "membership_once_per_shop": lambda w: [
         Membership.objects.create(user=User.objects.get_or_create(username="u")[0], tenant=w.shop.tenant)
         for _ in range(2)

@@ -86,6 +86,10 @@ class TestTheDatabase:
     def test_has_every_trigger_of_the_migrations(self) -> None:
         at_commit = {"wallet_entry_sums_to_zero", "wallet_transfer_has_entries"}
         assert set(doctor.wanted_triggers()) == (at_commit if connection.vendor == "postgresql" else set()) | {
+            "catalog_fx_rate_forbid_delete",
+            "catalog_fx_rate_forbid_update",
+            "catalog_package_price_no_overlap_insert",
+            "catalog_package_price_no_overlap_update",
             "orders_code_forbid_delete",
             "orders_code_forbid_update",
             "orders_event_forbid_delete",
@@ -223,7 +227,7 @@ class TestTheSetUp:
     def test_of_a_package_without_a_price_is_a_warning(self) -> None:
         price = PackagePrice.objects.select_related("package").get()
         price.delete()
-        sentence = f"package {price.package.code} cannot be sold: it has no price"
+        sentence = f"package {price.package.code} cannot be sold: there is no price in TRY"
         assert found() == [("packages", WARNING, sentence)]
 
     def test_of_an_account_without_its_password_is_a_warning(self) -> None:

@@ -26,10 +26,10 @@ from apps.common import broker, checkpoints, clock
 from apps.common.crypto import blind_index, seal_text
 from apps.journal.models import OutboxEvent
 from apps.ops.demo import issue_demo_key, load_demo
-from apps.orders import creation, machine
+from apps.orders import machine, refusals
 from apps.orders.models import Attempt, DueCheck, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.states import ExternalStatus, OrderStatus
-from apps.providers.models import Integration, Route
+from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
 from apps.wallet.models import Transfer
 from tests.factories import Stage, make_customer, make_shop, order_from
@@ -163,6 +163,7 @@ class TestPlacingAnOrder:
             "unit_price": "33.95",
             "price": "67.90",
             "currency": "TRY",
+            "quote_id": None,
             "fields": {"user_identifier": "P0001", "extra_field": None, "params": {}},
             "client_reference": "invoice-7",
             "provider_referans": None,
@@ -181,6 +182,7 @@ class TestPlacingAnOrder:
 
     def test_of_six_decimals_keeps_every_decimal(self, rest: Rest) -> None:
         PackagePrice.objects.filter(package__code="pubg-60").update(unit_price_micros=1_500)
+        PackageMapping.objects.filter(package__code="pubg-60").update(cost_micros=1_499)
         told = read(rest.order({**PUBG, "quantity": 3}), 201)
         assert (told["unit_price"], told["price"]) == ("0.0015", "0.0045")
 
@@ -259,6 +261,10 @@ def forget_prices() -> None:
     PackagePrice.objects.all().delete()
 
 
+def raise_the_cost() -> None:
+    PackageMapping.objects.update(cost_micros=PRICE + 1)
+
+
 def forget_routes() -> None:
     Route.objects.all().delete()
 
@@ -271,6 +277,10 @@ REFUSALS: dict[str, tuple[Callable[[], None], dict[str, Any], tuple[int, str], s
     "unknown package": (nothing, {"package": "pubg-61"}, (422, "package_unknown"), "/package", False),
     "disabled account": (disable_provider, {}, (409, "package_not_sellable"), "/package", True),
     "no price": (forget_prices, {}, (409, "package_not_sellable"), "/package", True),
+    "cost above price": (raise_the_cost, {}, (409, "price_under_revision"), "/package", True),
+    "unknown quote": (nothing, {"quote_id": "q_none"}, (422, "quote_unknown"), "/quote_id", False),
+    "long quote": (nothing, {"quote_id": "q" * 41}, (422, "quote_unknown"), "/quote_id", False),
+    "quote as number": (nothing, {"quote_id": 5}, (422, "request_invalid"), "/quote_id", False),
     "no route": (forget_routes, {}, (409, "package_not_sellable"), "/package", True),
     "too many": (nothing, {"quantity": 6}, (422, "quantity_not_allowed"), "/quantity", False),
     "none": (nothing, {"quantity": 0}, (422, "quantity_not_allowed"), "/quantity", False),
@@ -835,9 +845,9 @@ class TestEveryError:
         assert b"division" not in response.content
 
     def test_has_a_row_in_the_table(self) -> None:
-        refusals = {*creation.OrderRefused.__subclasses__(), *problems.Problem.__subclasses__()}
-        assert set(problems.ANSWERS) == refusals
-        codes = [kind.code for kind in refusals]  # type: ignore[attr-defined]  # both families have one
+        kinds = {*refusals.OrderRefused.__subclasses__(), *problems.Problem.__subclasses__()}
+        assert set(problems.ANSWERS) == kinds
+        codes = [kind.code for kind in kinds]  # type: ignore[attr-defined]  # both families have one
         assert len(set(codes)) == len(codes)
         assert {answer.status // 100 for answer in problems.ANSWERS.values()} == {4}
 
@@ -849,6 +859,7 @@ class TestTheDescription:
             ORDERS: ["get", "post"],
             f"{ORDERS}/{{order_id}}": ["get"],
             f"{ORDERS}/{{order_id}}/codes/reveal": ["post"],
+            "/api/v1/quotes": ["post"],
         }
         post = document["paths"][ORDERS]["post"]
         assert [(p["name"], p["required"]) for p in post["parameters"]] == [("Idempotency-Key", True)]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
+from apps.catalog.rates import Conversion, NoRate, Rates, StaleRate
 from apps.common import clock
 from apps.common.checkpoints import checkpoint
 from apps.common.currencies import DECIMALS
@@ -205,7 +206,9 @@ def record_attempt(
 ) -> Attempt:
     """10. Before the send: the attempt and its reference, the units it holds, order `processing`, due row `resolve`."""
     deadline = now + timedelta(seconds=bound.caps.send_window_s)
-    attempt = _rearm(order, bound, request, deadline, now) or _new_attempt(order, route, bound, request, deadline, now)
+    rates = freeze_rates(order, bound.integration, now)
+    attempt = _rearm(order, bound, request, deadline, now)
+    attempt = attempt or _new_attempt(order, route, bound, request, rates, deadline, now)
     is_moving = order.status != OrderStatus.PROCESSING
     machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", now)
     if is_moving:
@@ -216,8 +219,24 @@ def record_attempt(
     return attempt
 
 
+def freeze_rates(order: Order, integration: Integration, now: datetime) -> Conversion:
+    """How the attempt's cost becomes the order's currency, whatever the rates are later; without a rate it waits."""
+    try:
+        return Rates(order.tenant, now).find(integration.currency, order.currency)
+    except StaleRate as error:
+        raise DispatchRefused("waiting:rate_stale", str(error)) from error
+    except NoRate as error:
+        raise DispatchRefused("waiting:rate_missing", str(error)) from error
+
+
 def _new_attempt(
-    order: Order, route: Route, bound: Bound, request: Request, deadline: datetime, now: datetime
+    order: Order,
+    route: Route,
+    bound: Bound,
+    request: Request,
+    rates: Conversion,
+    deadline: datetime,
+    now: datetime,
 ) -> Attempt:
     attempt = Attempt.objects.create(
         order=order,
@@ -230,6 +249,8 @@ def _new_attempt(
         send_deadline_at=deadline,
         expected_cost_micros=request.expected_cost_micros,
         cost_currency=bound.integration.currency,
+        cost_rate=rates.first,
+        cost_rate_via=rates.second,
         created_at=now,
     )
     # The unique index on held units decides a race that the row lock did not.

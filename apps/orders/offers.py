@@ -1,0 +1,59 @@
+"""What a customer can buy now and for how much: the package, its quantity rule, and a price that covers its cost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from apps.accounts.models import Customer
+from apps.catalog.models import Package
+from apps.catalog.prices import groups_of
+from apps.common.money import MAX_MICROS
+from apps.orders.models import Quote
+from apps.orders.refusals import NotSellable, PriceUnderRevision, QuoteWithdrawn, UnknownPackage, WrongQuantity
+from apps.orders.sellable import CannotSell, Offer, SoldAtLoss, look_at, make_offer
+
+
+def load_package(customer: Customer, code: str) -> Package:
+    """The package on sale in the customer's shop. Raises `UnknownPackage`."""
+    packages = Package.objects.select_related("product", "tenant").filter(is_active=True, product__is_active=True)
+    package = packages.filter(tenant_id=customer.tenant_id, code=code).first()
+    if package is None:
+        raise UnknownPackage(f"there is no package {code[:60]!r} on sale", "/package")
+    return package
+
+
+def check_quantity(package: Package, quantity: int) -> None:
+    """Raise `WrongQuantity` for what the package's quantity rule does not allow."""
+    if not package.allows(quantity):
+        raise WrongQuantity(f"quantity must be {package.quantity_rule()} for package {package.code!r}", "/quantity")
+
+
+def load_price(customer: Customer, package: Package, quantity: int, quote: Quote | None, now: datetime) -> int:
+    """The unit price of an order: what was quoted, else what it is now. Raises `NotSellable` and what is said below.
+
+    With a quote whose price no longer covers the cost `QuoteWithdrawn`, without one `PriceUnderRevision`.
+    """
+    promised = quote.unit_price_micros if quote is not None else None
+    try:
+        return load_offer(customer, package, quantity, now, promised).unit_price_micros
+    except SoldAtLoss as loss:
+        if quote is not None:
+            raise QuoteWithdrawn(f"quote {quote.public_id} is withdrawn: {loss}", "/quote_id") from loss
+        raise PriceUnderRevision(f"package {package.code!r} is not sold: {loss}", "/package") from loss
+
+
+def load_offer(
+    customer: Customer, package: Package, quantity: int, now: datetime, promised_micros: int | None = None
+) -> Offer:
+    """The price for this customer and the way to buy it. Raises `NotSellable`, `SoldAtLoss`, `WrongQuantity`."""
+    (sale,) = look_at([package], now)
+    groups = [] if promised_micros is not None else groups_of(customer)
+    try:
+        offer = make_offer(sale, customer.currency, groups, quantity, promised_micros)
+    except SoldAtLoss:
+        raise
+    except CannotSell as error:
+        raise NotSellable(f"package {package.code!r} cannot be delivered now: {error}", "/package") from error
+    if offer.unit_price_micros * quantity > MAX_MICROS:
+        raise WrongQuantity("the price of this quantity is too large", "/quantity")
+    return offer

@@ -1,0 +1,69 @@
+"""What an order brought and cost, on its own row and in its own currency, so that reports read nothing else.
+
+Written by the door for news in the transaction that moves the money; every amount is converted by the rates that its
+attempt froze before it was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from apps.catalog.rates import Conversion, NoRate, frozen
+from apps.common.money import BadAmount
+from apps.orders.models import Attempt, Order
+from apps.orders.states import AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was expected and what was really paid, in micro-units of the order's currency; None where not known."""
+
+    expected: int | None
+    paid: int | None
+
+
+def record_snapshot(order: Order, captured_micros: int) -> None:
+    """Add what was captured just now, and take over what all deliveries of the locked order have cost so far."""
+    bought = list(
+        Attempt.objects.filter(order=order, delivered_at__isnull=False)
+        .exclude(state=AttemptState.REVERSED)
+        .select_related("cost_rate", "cost_rate_via")
+        .order_by("id")
+    )
+    costs = [cost_of(attempt, order.currency) for attempt in bought]
+    order.captured_micros += captured_micros
+    order.expected_cost_micros = sum_known(cost.expected for cost in costs)
+    order.cost_micros = sum_known(cost.paid for cost in costs)
+    if bought:
+        order.cost_rate, order.cost_rate_via = bought[-1].cost_rate, bought[-1].cost_rate_via
+    Order.objects.filter(pk=order.pk).update(
+        captured_micros=order.captured_micros,
+        expected_cost_micros=order.expected_cost_micros,
+        cost_micros=order.cost_micros,
+        cost_rate=order.cost_rate,
+        cost_rate_via=order.cost_rate_via,
+    )
+
+
+def cost_of(attempt: Attempt, currency: str) -> Cost:
+    """The cost of one attempt in the order's currency: by the provider's word, else by the mapping, as booked."""
+    conversion = frozen(attempt.cost_currency, currency, attempt.cost_rate, attempt.cost_rate_via)
+    expected = attempt.expected_cost_micros
+    paid = attempt.cost_micros or (attempt.cost_micros if expected is None else expected)
+    return Cost(_convert(conversion, expected), _convert(conversion, paid))
+
+
+def _convert(conversion: Conversion, micros: int | None) -> int | None:
+    """None where the amount is not known, or the attempt was made before rates were kept."""
+    try:
+        return None if micros is None else conversion.convert_up(micros)
+    except (NoRate, BadAmount):
+        return None
+
+
+def sum_known(amounts: Iterable[int | None]) -> int | None:
+    """The sum; None when one of them is not known."""
+    found = list(amounts)
+    known = [amount for amount in found if amount is not None]
+    return sum(known) if len(known) == len(found) else None
