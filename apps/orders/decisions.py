@@ -14,6 +14,7 @@ from apps.orders.creation import OPEN_FOR
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent
 from apps.orders.monitoring import check_order
 from apps.orders.services import try_auto_dispatch
+from apps.orders.snapshot import record_snapshot
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.wallet import ledger
 
@@ -133,11 +134,13 @@ def refund(order_id: int, actor: str, reason: str, now: datetime) -> bool:
         order = outcomes.lock_orders({order_id})[order_id]
         if order.status not in (OrderStatus.COMPLETED, OrderStatus.PARTIAL):
             return False
+        captured = ledger.captured_units(order.pk, order.currency)
         postings = [
             ledger.sale_reversal(order.customer_id, order.pk, unit_id, money, reason=reason, actor=actor)
-            for unit_id, money in ledger.captured_units(order.pk, order.currency).items()
+            for unit_id, money in captured.items()
         ]
         ledger.post(order.tenant_id, postings, now)
+        record_snapshot(order, -sum(money.micros for money in captured.values()))
         machine.change_order(order, OrderStatus.REFUNDED, ExternalStatus(order.external_status), "", now)
         machine.record_story(order, "refunded", "panel", now, actor=actor, data={"why": reason[:200]})
         machine.announce(order, now)

@@ -11,6 +11,7 @@ from typing import Literal
 from apps.catalog.prices import is_loss
 from apps.catalog.rates import Rates
 from apps.common.backoff import error_gap_s
+from apps.common.currencies import DECIMALS
 from apps.orders.models import Attempt, Order
 from apps.orders.sellable import CannotConvert, Missing, unit_cost
 from apps.orders.states import AttemptState
@@ -170,7 +171,7 @@ def cost_problem(
     order: Order, integration: Integration | None, mapping: PackageMapping | None, rates: Rates
 ) -> Missing | None:
     """Why the order should not be bought there at its price: a rate is missing, or it would be a loss."""
-    if integration is None:
+    if integration is None or integration.currency not in DECIMALS:  # step 7 refuses an unknown currency
         return None
     try:
         cost = unit_cost(rates, integration, mapping, order.currency)

@@ -155,6 +155,8 @@ class Sale:
             return Way(route, (), None)
         mapping = self.mappings.get(integration.pk)
         found = [*self.terms.account_findings(integration), *_mapping_findings(integration, mapping)]
+        if integration.currency not in DECIMALS:
+            return Way(route, tuple(found), None)
         try:
             cost = unit_cost(self.terms.rates, integration, mapping, currency)
         except CannotConvert as error:

@@ -24,7 +24,10 @@ class Cost:
 
 
 def record_snapshot(order: Order, captured_micros: int) -> None:
-    """Add what was captured just now, and take over what all deliveries of the locked order have cost so far."""
+    """Add what was captured just now (below zero: given back), and take over what all deliveries have cost so far.
+
+    The order is locked by the caller.
+    """
     bought = list(
         Attempt.objects.filter(order=order, delivered_at__isnull=False)
         .exclude(state=AttemptState.REVERSED)

@@ -18,7 +18,7 @@ from apps.orders import machine, monitoring, services
 from apps.orders.dispatch.steps import SendGuard
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Evidence, Order, OrderEvent, OrderUnit
-from apps.orders.sellable import missing_for_sale
+from apps.orders.sellable import look_at, missing_for_sale
 from apps.orders.states import AttemptState, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
@@ -278,7 +278,9 @@ class TestADispatchThatIsRefused:
         self.refuse(order, caplog)
         assert logged_steps(caplog) == steps_to(6)
         self.check_waiting(stage, order, "waiting:currency_unknown", 60)
-        assert missing_for_sale(shop.package) == [f"{shop.integration.name} is in TL, which is no known currency"]
+        (sale,) = look_at([shop.package], clock.now())
+        sentence = f"the provider account {shop.integration.name} is in TL, which is no known currency"
+        assert [str(found) for found in missing_for_sale(sale)] == [sentence]
 
     def test_by_an_error_of_our_own_waits_and_sends_nothing(
         self, stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

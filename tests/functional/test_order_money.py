@@ -13,6 +13,7 @@ from apps.accounts.models import Tenant
 from apps.catalog.models import FxRate, PackagePrice
 from apps.common import clock
 from apps.orders import outcomes, refusals, services
+from apps.orders.decisions import refund
 from apps.orders.models import Attempt, Order, OrderEvent
 from apps.orders.news import News
 from apps.panel.story import load_story
@@ -113,6 +114,14 @@ class TestTheSnapshot:
         Attempt.objects.update(cost_micros=None)
         stage.run_until_quiet()
         assert snapshot_of(order) == {"captured": PRICE, "expected": None, "cost": None, "profit": None}
+
+    def test_of_a_refunded_order_is_what_it_cost_us(self, stage: Stage) -> None:
+        shop = make_shop(stage.url)
+        order = stage.order(shop)
+        stage.run_until_quiet()
+        assert refund(order.pk, "olga", "complaint", clock.now())
+        assert snapshot_of(order) == {"captured": 0, "expected": COST, "cost": COST, "profit": -COST}
+        assert ledger.balance_of(shop.customer.pk, "TRY").micros == 1_000_000_000
 
     def test_is_read_without_the_ledger(self, stage: Stage) -> None:
         stage.order(make_shop(stage.url))

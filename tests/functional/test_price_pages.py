@@ -213,7 +213,7 @@ class TestAShop:
 
     def test_has_a_known_currency(self, people: People) -> None:
         page = path_of(Tenant, "change", people.shop.tenant.pk)
-        assert "not a known currency" in errors_of(save(people.owner, page, currency="ABC"))
+        assert "ISO 4217 code" in errors_of(save(people.owner, page, currency="ABC"))
 
 
 class TestWhatAPackageLacks:
