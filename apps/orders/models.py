@@ -94,6 +94,7 @@ class Order(models.Model):
             models.Index(fields=["provider_referans"], name="idx_orders_provider_referans"),
             models.Index(fields=["tenant", "-id"], name="idx_orders_by_tenant"),
             models.Index(fields=["customer", "-id"], name="idx_orders_by_customer"),
+            models.Index(fields=["tenant", "settled_at"], name="idx_orders_by_settling"),
         ]
         constraints = [
             # One key, one order, for ever: a repeated request finds the first order.
@@ -180,6 +181,7 @@ class Attempt(models.Model):
     expected_cost_micros = models.BigIntegerField(null=True, blank=True)
     cost_micros = models.BigIntegerField(null=True, blank=True)
     cost_currency = models.CharField(max_length=3)
+    sale_cost_micros = models.BigIntegerField(null=True, blank=True)  # the same in the order's currency, for reports
     # How its cost becomes the order's currency, frozen before the send; none where both are the same.
     cost_rate = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     cost_rate_via = models.ForeignKey(FxRate, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import views, wallet_views
+from apps.panel import report_views, views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
@@ -24,4 +24,8 @@ urlpatterns = [
     path("wallets/<int:customer_id>/statement.csv", wallet_views.statement_file, name="statement"),
     path("provider-money/", wallet_views.floats, name="floats"),
     path("provider-money/tell/", wallet_views.tell_float, name="tell_float"),
+    path("reports/profit/", report_views.profit, name="profit"),
+    path("reports/profit.csv", report_views.profit_file, name="profit_file"),
+    path("reports/money/", report_views.money, name="report_money"),
+    path("reports/trial-balance.csv", report_views.money_file, name="report_money_file"),
 ]
