@@ -89,15 +89,11 @@ def settled_orders(tenant_id: int, period: Period) -> QuerySet[Order]:
     """The orders that were settled within the days of the period and moved money."""
     moved = Q(captured_micros__gt=0) | Q(cost_micros__gt=0) | Q(cost_micros__isnull=True)
     orders = Order.objects.filter(moved, tenant_id=tenant_id, status__in=SETTLED)
-    return _within(orders, "settled_at", period)
-
-
-def _within(rows: Any, field: str, period: Period) -> Any:
     if period.starts_at is not None:
-        rows = rows.filter(**{f"{field}__gte": period.starts_at})
+        orders = orders.filter(settled_at__gte=period.starts_at)
     if period.ends_at is not None:
-        rows = rows.filter(**{f"{field}__lt": period.ends_at})
-    return rows
+        orders = orders.filter(settled_at__lt=period.ends_at)
+    return orders
 
 
 def _by_day(tenant_id: int, period: Period) -> list[Line]:
@@ -116,7 +112,7 @@ def _by_customer(tenant_id: int, period: Period) -> list[Line]:
 
 
 def _summed(orders: QuerySet[Order], key: str) -> Rows:
-    return (
+    rows: Rows = (
         orders.values(key, "currency")
         .annotate(
             orders=Count("id"),
@@ -126,6 +122,7 @@ def _summed(orders: QuerySet[Order], key: str) -> Rows:
         )
         .order_by(key, "currency")
     )
+    return rows
 
 
 def _line(row: dict[str, Any], key: str) -> Line:

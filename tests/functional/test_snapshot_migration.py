@@ -16,8 +16,8 @@ from tests.functional.test_provider_referans_migration import ALIAS, made_databa
 
 pytestmark = pytest.mark.both_databases
 
-BEFORE = "0004_code_parts"
-AFTER = "0002_fill_money_snapshot"
+BEFORE = "0003_code_parts"
+AFTER = "0005_fill_money_snapshot"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

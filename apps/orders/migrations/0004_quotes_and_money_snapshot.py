@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_price_groups_and_guards"),
         ("catalog", "0002_prices_margins_rates"),
-        ("orders", "0004_code_parts"),
+        ("orders", "0003_code_parts"),
     ]
 
     operations = [

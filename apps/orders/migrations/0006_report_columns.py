@@ -18,7 +18,7 @@ def fill_costs(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orders", "0002_fill_money_snapshot")]
+    dependencies = [("orders", "0005_fill_money_snapshot")]
 
     operations = [
         migrations.AddField("attempt", "sale_cost_micros", models.BigIntegerField(blank=True, null=True)),

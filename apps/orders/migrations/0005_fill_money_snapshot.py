@@ -39,6 +39,6 @@ def sum_known(costs: list[int | None]) -> int | None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orders", "0002_quotes_and_money_snapshot")]
+    dependencies = [("orders", "0004_quotes_and_money_snapshot")]
 
     operations = [migrations.RunPython(fill_snapshot, migrations.RunPython.noop)]
