@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import get_language
@@ -17,6 +17,8 @@ from apps.accounts.models import PriceGroup, Tenant
 from apps.common import clock
 from apps.common.currencies import check_currency
 from apps.common.money import Money
+
+IS_HTTPS = RegexValidator(r"\Ahttps://[^\s/?#]+[^\s]*\Z", _("an address that begins https:// and has no spaces"))
 
 MAX_QUANTITY = 1000
 """Units of one order at most: each unit is a row with money on it."""
@@ -30,6 +32,9 @@ class Product(models.Model):
     name_ar = models.CharField(_("name (Arabic)"), max_length=120, blank=True)
     name_tr = models.CharField(_("name (Turkish)"), max_length=120, blank=True)
     needs_code = models.BooleanField(_("delivers a PIN"), default=True)
+    image_url = models.CharField(
+        _("picture"), max_length=300, blank=True, validators=[IS_HTTPS], help_text=_("an address that begins https://")
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     class Meta:
@@ -55,11 +60,19 @@ class InputField(models.Model):
         EXTRA_FIELD = "extra_field", _("extra field")
         PARAM = "param", _("parameter")
 
+    class Kind(models.TextChoices):
+        TEXT = "text", _("text")
+        DIGITS = "digits", _("digits")
+        PHONE = "phone", _("phone number")
+        EMAIL = "email", _("e-mail address")
+        PLAYER_ID = "player_id", _("player's id")
+
     product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="fields", verbose_name=_("product"))
     name = models.SlugField(_("name"), max_length=40, help_text=_("the name in the API, such as player_id"))
     label = models.CharField(_("label"), max_length=120)
     label_ar = models.CharField(_("label (Arabic)"), max_length=120, blank=True)
     label_tr = models.CharField(_("label (Turkish)"), max_length=120, blank=True)
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind, default=Kind.TEXT)
     target = models.CharField(_("goes to"), max_length=16, choices=Target, default=Target.USER_IDENTIFIER)
     pattern = models.CharField(
         _("pattern"), max_length=200, blank=True, help_text=_("regular expression for the whole value")
@@ -80,6 +93,9 @@ class InputField(models.Model):
             models.CheckConstraint(
                 condition=Q(target__in=["user_identifier", "extra_field", "param"]), name="input_field_target_known"
             ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["text", "digits", "phone", "email", "player_id"]), name="input_field_kind_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -91,6 +107,25 @@ class InputField(models.Model):
             re.compile(self.pattern)
         except re.error as error:
             raise ValidationError({"pattern": _("not a regular expression: %(error)s") % {"error": error}}) from error
+
+    def objection(self, value: str) -> str:
+        """What is wrong with a given value by kind and pattern, in words for a developer; empty when nothing is."""
+        pattern, says = SHAPES[self.kind]
+        if pattern and not re.fullmatch(pattern, value):
+            return f"must be {says}"
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            return f"does not match {self.pattern}"
+        return ""
+
+
+SHAPES: dict[str, tuple[str, str]] = {
+    InputField.Kind.TEXT: ("", "any text"),
+    InputField.Kind.DIGITS: (r"[0-9]{1,40}", "digits only"),
+    InputField.Kind.PHONE: (r"\+?[0-9]{7,15}", "a phone number: 7 to 15 digits, with a + in front or without"),
+    InputField.Kind.EMAIL: (r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address"),
+    InputField.Kind.PLAYER_ID: (r"[A-Za-z0-9_.#-]{2,64}", "a player's id: letters, digits and _ . # - only"),
+}
+"""What a value of each kind looks like as a whole; a field's own pattern is asked after it."""
 
 
 class Package(models.Model):
@@ -109,6 +144,9 @@ class Package(models.Model):
     quantity_min = models.PositiveIntegerField(_("least"), default=1)
     quantity_max = models.PositiveIntegerField(_("most"), default=1)
     quantity_values = models.JSONField(_("allowed quantities"), default=list, blank=True)
+    image_url = models.CharField(
+        _("picture"), max_length=300, blank=True, validators=[IS_HTTPS], help_text=_("an address that begins https://")
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     class Meta:

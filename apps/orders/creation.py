@@ -163,8 +163,8 @@ def _check_value(wanted: InputField, value: str) -> None:
         raise BadField(f"field {wanted.name!r} ({wanted.label}) is required", pointer)
     if len(value) > 200 or not value.isprintable():
         raise BadField(f"field {wanted.name!r} must be at most 200 printable characters", pointer)
-    if value and wanted.pattern and not re.fullmatch(wanted.pattern, value):
-        raise BadField(f"field {wanted.name!r} ({wanted.label}) does not match {wanted.pattern}", pointer)
+    if value and (objection := wanted.objection(value)):
+        raise BadField(f"field {wanted.name!r} ({wanted.label}) {objection}", pointer)
 
 
 def _write(

@@ -246,7 +246,12 @@ class TestEveryPage:
                 assert constraint.name in form.constraint_words
 
 
-COVERED_BY_CHOICES = {"membership_role_known", "input_field_target_known", "package_quantity_kind_known"}
+COVERED_BY_CHOICES = {
+    "membership_role_known",
+    "input_field_kind_known",
+    "input_field_target_known",
+    "package_quantity_kind_known",
+}
 """Rules that a drop-down list cannot break."""
 
 
