@@ -149,6 +149,9 @@ CELERY_TASK_ROUTES = {
     "apps.orders.tasks.check_order_status": {"queue": "check"},
     "apps.orders.tasks.check_pending_orders_batch": {"queue": "poll"},
     "apps.ops.tasks.heartbeat": {"queue": "poll"},
+    "apps.providers.tasks.plan_syncs": {"queue": "notify"},
+    "apps.providers.tasks.read_balances": {"queue": "notify"},
+    "apps.providers.tasks.sync_catalogue": {"queue": "notify"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000

@@ -41,7 +41,23 @@ HEARTBEAT = Periodic(
     queue=QUEUE,
     says="Shows on the state page that beat, the broker and a worker are alive.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT)
+BALANCES = Periodic(
+    name="read-balances",
+    task="apps.providers.tasks.read_balances",
+    every_s=300,
+    expires_s=300,
+    queue="notify",
+    says="Reads our money at every provider account; a balance of zero keeps new orders away from it.",
+)
+CATALOGUES = Periodic(
+    name="plan-catalogue-syncs",
+    task="apps.providers.tasks.plan_syncs",
+    every_s=60,
+    expires_s=60,
+    queue="notify",
+    says="Queues a fetch of every provider's list that is a day old. Nothing changes before a person approves it.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES)
 """Everything that beat runs."""
 
 

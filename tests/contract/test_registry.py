@@ -16,7 +16,7 @@ from apps.providers.adapters.znet import Znet
 from apps.providers.checks import kinds_are_declared
 from apps.providers.contract import PollPlan
 from apps.providers.registry import ADAPTERS, UnknownKind, kind_choices, load_adapter
-from tests.contract.suite import AdapterContract, InBatches, WithCodes, WithReference
+from tests.contract.suite import AdapterContract, InBatches, WithCatalogue, WithCodes, WithReference
 
 FORBIDDEN = ("django", "requests", "aiohttp", "socket", "apps.simulator", "apps.orders", "apps.providers.adapters")
 
@@ -53,6 +53,7 @@ class TestAdapters:
         impossible = contracts.IMPOSSIBLE
         assert issubclass(contracts, WithReference) is (caps.ref_format != "none")
         assert issubclass(contracts, InBatches) is (caps.status_batch_max > 1)
+        assert issubclass(contracts, WithCatalogue) is hasattr(ADAPTERS[kind], "catalogue")
         assert issubclass(contracts, WithCodes) is ("ask.completed_with_code" not in impossible)
 
     @pytest.mark.parametrize("kind", ADAPTERS)

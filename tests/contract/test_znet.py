@@ -9,17 +9,26 @@ import pytest
 from apps.common.wire import Answer, HttpReply, MaybeSent, MaybeSentReason
 from apps.providers.adapters import znet
 from apps.providers.adapters.znet import REFUSAL_WORDS, REFUSALS, TextClass, classify
-from apps.providers.contract import Account, Code, OrderRef, Outcome, PlaceRequest, PollPlan, Result
-from tests.contract.suite import AdapterContract, WithCodes, WithReference, converse
+from apps.providers.contract import Account, Catalogue, Code, OrderRef, Outcome, PlaceRequest, PollPlan, Result
+from tests.contract.suite import (
+    REPLIES,
+    AdapterContract,
+    WithCatalogue,
+    WithCodes,
+    WithReference,
+    converse,
+    load_reply,
+)
 
 
-class TestZnet(WithReference, WithCodes, AdapterContract):
+class TestZnet(WithReference, WithCodes, WithCatalogue, AdapterContract):
     kind = "znet"
     account = Account("http://panel.invalid", "dealer-5301", {"sifre": "p4ss-word-x"}, "TRY")
     request = PlaceRequest("100000000000000042", {"oyun": "152", "kupur": "60"}, "5123456789")
     cost = Decimal("31.50")
     code = Code("0012-ABCD-3456")
     balance = Decimal("1250.50")
+    items = 3
     delivered = "OK|2|CODE|Onaylandı"
     IMPOSSIBLE = {
         "place.completed": "`OK` on pin_ekle is acceptance; delivery is told by pin_kontrol alone",
@@ -506,3 +515,66 @@ class TestBalanceAnswers:
     def test_debt_is_taken_off(self) -> None:
         balance = converse(ZNET.balance(ACCOUNT), reply("ok|10.00|12.50"))[0]
         assert (balance.amount, balance.credit, balance.debt) == (Decimal("-2.50"), Decimal("10.00"), Decimal("12.50"))
+
+
+def listed(name: str) -> Catalogue:
+    return converse(ZNET.catalogue(ACCOUNT), load_reply(REPLIES / "znet" / f"catalogue.{name}.txt"))[0]
+
+
+class TestTheList:
+    def test_is_asked_for_with_the_document_s_parameters(self) -> None:
+        call = next(ZNET.catalogue(ACCOUNT))
+        assert (call.method, call.url) == ("GET", "http://panel.invalid/servis/pin_listesi.php")
+        assert call.params == (("kod", "dealer-5301"), ("sifre", "p4ss-word-x"))
+        assert call.timeout_s == 60
+
+    def test_orders_by_the_pair_because_kupur_is_not_unique(self) -> None:
+        pairs = [tuple(item.ids.items()) for item in listed("items").items]
+        assert pairs == [
+            (("oyun", "152"), ("kupur", "60")),
+            (("oyun", "152"), ("kupur", "660")),
+            (("oyun", "210"), ("kupur", "60")),
+        ]
+
+    def test_reads_strings_and_numbers_alike(self) -> None:
+        assert listed("items.numbers").items == listed("items").items
+        assert [(item.cost, item.currency) for item in listed("items").items] == [
+            (Decimal("31.50"), "TRY"),
+            (Decimal("289.75"), "TRY"),
+            (Decimal("18.30"), "TRY"),
+        ]
+
+    def test_takes_html_out_of_names_and_no_price_for_a_zero(self) -> None:
+        told = [(item.name, item.group, item.cost, item.currency) for item in listed("items.html_names").items]
+        assert told == [
+            ("PUBG Mobile 60 UC", "PUBG & Co", Decimal("31.50"), "TRY"),
+            ("PUBG 660", "PUBG", Decimal("289.75"), "TRY"),
+            ("Free Fire 60", "Free Fire", None, ""),
+        ]
+
+    def test_takes_the_dearer_row_of_a_pair_and_leaves_out_what_cannot_be_ordered(self) -> None:
+        told = [(item.name, item.cost) for item in listed("items.doubled").items]
+        assert told == [("A 60 yeni", Decimal("33.00")), ("B 60", None), ("D 5", Decimal(5))]
+
+    def test_has_no_price_in_an_unknown_money(self) -> None:
+        row = '{"adi":"A","fiyat":"5","para_birimi":"XXX","kupur":"5","oyun_bilgi_id":"1"}'
+        body = f'{{"success":true,"result":[{row}]}}'
+        assert [(item.cost, item.currency) for item in converse(ZNET.catalogue(ACCOUNT), reply(body))[0].items] == [
+            (None, "")
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "error"),
+        [
+            ("failed", "Bayi kodu veya şifre hatalı"),
+            ("failed.no_words", "refused_without_a_reason"),
+            ("failed.empty_list", "no_usable_row"),
+            ("failed.airtime_form", "OK|3|bayikodu yada sifre geçersiz|0.00"),
+        ],
+    )
+    def test_says_why_there_is_none(self, name: str, error: str) -> None:
+        assert listed(name) == Catalogue((), error)
+
+    def test_shows_no_credential_that_the_panel_repeats(self) -> None:
+        told = converse(ZNET.catalogue(ACCOUNT), reply('{"success":false,"error":"p4ss-word-x hatali"}'))[0]
+        assert told.error == "*** hatali"

@@ -23,6 +23,7 @@ PLAIN_SWITCHES: dict[str, Any] = {
     "bad_password": "document",
     "auth_fails_on": [],
     "down": None,
+    "debt": None,
 }
 
 

@@ -22,7 +22,17 @@ from tests.functional.ops_fixtures import run
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST = [("check-pending-orders-batch", 5, 5, "poll", True), ("heartbeat", 15, 15, "poll", True)]
+FIRST = [
+    ("check-pending-orders-batch", 5, 5, "poll", True),
+    ("heartbeat", 15, 15, "poll", True),
+    ("plan-catalogue-syncs", 60, 60, "notify", True),
+    ("read-balances", 300, 300, "notify", True),
+]
+
+
+def all_entries(what: str) -> list[Installed]:
+    """The same done to every entry."""
+    return [Installed(periodic.name, what) for periodic in schedule.SCHEDULE]
 
 
 def rows() -> list[tuple[str, int, int, str, bool]]:
@@ -52,15 +62,15 @@ class TestTheTable:
 class TestInstalling:
     def test_creates_what_is_missing(self) -> None:
         done = install_schedule()
-        assert done == [Installed("check-pending-orders-batch", "created"), Installed("heartbeat", "created")]
+        assert done == all_entries("created")
         assert rows() == FIRST
 
     def test_again_keeps_everything_and_makes_no_second_interval(self) -> None:
         install_schedule()
         done = install_schedule()
-        assert done == [Installed("check-pending-orders-batch", "kept"), Installed("heartbeat", "kept")]
+        assert done == all_entries("kept")
         assert rows() == FIRST
-        assert IntervalSchedule.objects.count() == 2
+        assert IntervalSchedule.objects.count() == len(FIRST)
 
     def test_never_overwrites_what_a_person_changed(self) -> None:
         install_schedule()
@@ -72,7 +82,7 @@ class TestInstalling:
         row.description = "my own words"
         row.save()
         install_schedule()
-        assert rows() == [("check-pending-orders-batch", 7, 60, "mine", False), FIRST[1]]
+        assert rows() == [("check-pending-orders-batch", 7, 60, "mine", False), *FIRST[1:]]
         assert sweep_row().description == "my own words"
 
     def test_with_reset_puts_everything_back(self) -> None:
@@ -86,7 +96,7 @@ class TestInstalling:
         row.one_off = True
         row.save()
         done = install_schedule(reset=True)
-        assert done == [Installed("check-pending-orders-batch", "reset"), Installed("heartbeat", "reset")]
+        assert done == all_entries("reset")
         assert rows() == FIRST
         row = sweep_row()
         assert (row.task, row.args, row.crontab, row.one_off) == (schedule.SWEEP.task, "[]", None, False)
@@ -104,9 +114,13 @@ class TestTheCommand:
         assert run("setup_periodic_task").splitlines() == [
             "check-pending-orders-batch: created.",
             "heartbeat: created.",
-            "name                        runs              queue  enabled  last run (written every 3 minutes)",
-            "check-pending-orders-batch  every 5 seconds   poll   yes      never",
-            "heartbeat                   every 15 seconds  poll   yes      never",
+            "read-balances: created.",
+            "plan-catalogue-syncs: created.",
+            "name                        runs               queue   enabled  last run (written every 3 minutes)",
+            "check-pending-orders-batch  every 5 seconds    poll    yes      never",
+            "heartbeat                   every 15 seconds   poll    yes      never",
+            "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
+            "read-balances               every 300 seconds  notify  yes      never",
         ]
 
     def test_shows_without_installing(self) -> None:
@@ -121,8 +135,10 @@ class TestTheCommand:
         PeriodicTask.objects.filter(name="heartbeat").update(last_run_at=last)
         disable_sweep()
         assert run("setup_periodic_task", "--show").splitlines()[1:] == [
-            "check-pending-orders-batch  every 5 seconds   poll   NO       never",
-            "heartbeat                   every 15 seconds  poll   yes      2026-01-02 03:04:05 UTC",
+            "check-pending-orders-batch  every 5 seconds    poll    NO       never",
+            "heartbeat                   every 15 seconds   poll    yes      2026-01-02 03:04:05 UTC",
+            "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
+            "read-balances               every 300 seconds  notify  yes      never",
         ]
 
     def test_reports_the_same_task_under_another_name_and_leaves_it(self) -> None:

@@ -7,9 +7,10 @@ Airtime (`tl_*.php`) is another protocol and does not live here.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache, partial
@@ -18,9 +19,12 @@ from typing import TypeVar
 
 from apps.common.wire import REDACTED, Answer, HttpCall, HttpReply, NotSent
 from apps.providers.contract import (
+    CATALOGUE_LIMIT,
     Account,
     Balance,
     Capabilities,
+    Catalogue,
+    CatalogueItem,
     Code,
     Knob,
     OrderRef,
@@ -30,6 +34,7 @@ from apps.providers.contract import (
     Result,
     Talk,
     TalkBalance,
+    TalkCatalogue,
     TalkMany,
 )
 from apps.providers.parsing import (
@@ -40,6 +45,7 @@ from apps.providers.parsing import (
     is_blank_code,
     is_html,
     parse_amount,
+    parse_json,
 )
 
 
@@ -177,14 +183,19 @@ CONNECTION_CODE = "8"
 """`8|...` is a trouble between the panel and its supplier: the order may exist, whatever the text says."""
 
 ORDER_CALL, QUESTION_CALL, BALANCE_CALL = "pin_ekle", "pin_kontrol", "bakiye_kontrol"
+LIST_CALL = "pin_listesi"
+LIST_TIMEOUT_S = 60
+CURRENCIES: Mapping[str, str] = MappingProxyType({"tl": "TRY", "₺": "TRY", "try": "TRY", "usd": "USD", "eur": "EUR"})
+"""What `para_birimi` may say; a price in any other money is no price."""
 TEXT_LIMIT = 500
 """Characters of provider text that are read for its class, and kept as a reason; what is longer has no class."""
 
 _FAILURE = re.compile(r"([0-9]{1,4})\s*\|(.*)", re.DOTALL)
 _ENCODED_FIELD = re.compile(r"[\w.~!'()*+%-]*", re.ASCII)
+_TAG = re.compile(r"<[^>]*>")
 _GAP = r"(?:(?![.!?;|]\s).)*?"
 
-Read = TypeVar("Read", Result, Balance)
+Read = TypeVar("Read", Result, Balance, Catalogue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +278,11 @@ class Znet:
     def balance(self, account: Account) -> TalkBalance:
         """Our credit there less our debt."""
         return _ask(build_call(self.caps, account, BALANCE_CALL), partial(read_balance, account))
+
+    def catalogue(self, account: Account) -> TalkCatalogue:
+        """Everything on the panel's list, each pair of ids once."""
+        call = replace(build_call(self.caps, account, LIST_CALL), timeout_s=LIST_TIMEOUT_S, limit_bytes=CATALOGUE_LIMIT)
+        return _ask(call, partial(read_list, account))
 
 
 def build_place_call(caps: Capabilities, account: Account, request: PlaceRequest) -> HttpCall:
@@ -457,6 +473,69 @@ def read_balance(account: Account, answer: Answer) -> Balance:
         return Balance(None, account.currency, error=clean_reason(text, account))
     credit, debt = (*(amount for amount in amounts if amount is not None), Decimal(0))[:2]
     return Balance(credit - debt, account.currency, credit=credit, debt=debt)
+
+
+def read_list(account: Account, answer: Answer) -> Catalogue:
+    """What `pin_listesi` lists. A row is ordered by its pair (`oyun_bilgi_id`, `kupur`); one without is left out.
+
+    Some panels list a pair twice: then the dearer row counts. `success: false`, text, and a list without any usable
+    row are errors.
+    """
+    if not isinstance(answer, HttpReply):
+        return Catalogue((), answer.reason.value)
+    if answer.status != 200:
+        return Catalogue((), f"http_{answer.status}")
+    text = decode_text(answer.body, answer.headers.get("content-type", "")) or ""
+    told = parse_json(text.encode())
+    if not isinstance(told, dict):
+        return Catalogue((), _why_no_list(account, text))
+    if told.get("success") not in (True, "1", "true"):
+        return Catalogue((), clean_reason(plain(told.get("error")), account) or "refused_without_a_reason")
+    rows = told.get("result")
+    found = [item for row in rows if (item := _read_row(account, row))] if isinstance(rows, list) else []
+    return Catalogue(_each_once(found), "" if found else "no_usable_row")
+
+
+def _why_no_list(account: Account, text: str) -> str:
+    if not text:
+        return "empty"
+    return "html" if is_html(text) else clean_reason(text, account) or "not_json"
+
+
+def _read_row(account: Account, row: object) -> CatalogueItem | None:
+    if not isinstance(row, dict):
+        return None
+    oyun, kupur = plain(row.get("oyun_bilgi_id")), plain(row.get("kupur"))
+    if not oyun or not kupur:
+        return None
+    group = plain(row.get("oyun_adi"))
+    money = plain(row.get("para_birimi")).casefold()
+    currency = CURRENCIES.get(money, "") if money else account.currency
+    cost = parse_amount(plain(row.get("fiyat"))) if currency else None
+    return CatalogueItem(
+        ids={"oyun": oyun, "kupur": kupur},
+        name=plain(row.get("adi")) or f"{group} {kupur}".strip(),
+        group=group,
+        cost=cost or None,
+        currency=currency if cost else "",
+    )
+
+
+def _each_once(items: Sequence[CatalogueItem]) -> tuple[CatalogueItem, ...]:
+    dearest: dict[tuple[str, ...], CatalogueItem] = {}
+    for item in items:
+        pair = tuple(item.ids.values())
+        if pair not in dearest or (item.cost or 0) > (dearest[pair].cost or 0):
+            dearest[pair] = item
+    return tuple(dearest.values())
+
+
+def plain(value: object) -> str:
+    """A value of the list as one line of text: strings and numbers alike, without HTML tags and entities."""
+    if not isinstance(value, str | Decimal):
+        return ""
+    bare = _TAG.sub(" ", html.unescape(_TAG.sub(" ", str(value))))
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in bare).split())[:TEXT_LIMIT]
 
 
 def read_text(answer: Answer) -> tuple[str, str]:

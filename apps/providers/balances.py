@@ -1,0 +1,177 @@
+"""Our money at each provider: read now and then, kept with its time, shown as it is; an error is never a zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from django.db import transaction
+
+from apps.common import clock
+from apps.common.crypto import CannotOpen
+from apps.common.guards import check_no_transaction
+from apps.common.logs import get_logger
+from apps.common.money import MICRO, BadAmount, to_micros
+from apps.common.multiplex import Job, Lane, ask_many
+from apps.providers import troubles
+from apps.providers.catalogue_models import AccountWatch, BalanceReading
+from apps.providers.contract import Account, Balance, Outcome
+from apps.providers.models import Integration
+from apps.providers.registry import ADAPTERS, load_adapter, missing_secrets
+
+log = get_logger(__name__)
+
+EVERY = timedelta(minutes=5)
+"""How often balances are read."""
+CONCURRENCY = 16
+ERROR_LIMIT = 300
+LOWEST = troubles.TROUBLES[Outcome.INSUFFICIENT_BALANCE]
+
+
+def has_balance(integration: Integration) -> bool:
+    """Whether the account's protocol can tell a balance."""
+    return load_adapter(integration.kind).caps.balance_check
+
+
+def read_all_balances() -> int:
+    """Read the balance of every account in use; returns how many were asked."""
+    kinds = [kind for kind, adapter in ADAPTERS.items() if adapter.caps.balance_check]
+    used = Integration.objects.filter(kind__in=kinds, is_enabled=True, tenant__is_active=True)
+    accounts = list(used.order_by("pk"))
+    read_balances(accounts)
+    return len(accounts)
+
+
+def read_balances(integrations: Sequence[Integration]) -> None:
+    """Ask these accounts side by side, outside of any transaction, and keep what each answered."""
+    check_no_transaction()
+    accounts = {integration.pk: _account(integration) for integration in integrations}
+    ready = [one for one in integrations if isinstance(accounts[one.pk], Account)]
+    jobs = [_job(one, accounts[one.pk]) for one in ready]
+    longest = max((one.caps().ask_timeout_s for one in ready), default=0)
+    answers = ask_many(jobs, concurrency=CONCURRENCY, total_timeout_s=3 * longest)
+    told = {answer.key: answer.value for answer in answers}
+    for one in integrations:
+        trouble = accounts[one.pk]
+        balance = failed(trouble) if isinstance(trouble, str) else told.get(one.pk) or failed("no_answer")
+        record_balance(one, balance, clock.now())
+
+
+def _account(integration: Integration) -> Account | str:
+    """The account with its secrets, or why nothing can be asked."""
+    try:
+        account = integration.account()
+    except CannotOpen as error:
+        return str(error)
+    missing = missing_secrets(load_adapter(integration.kind), account)
+    return f"the account has no {missing[0]}" if missing else account
+
+
+def _job(integration: Integration, account: Account | str) -> Job[Balance]:
+    assert isinstance(account, Account)  # noqa: S101 - narrowed by the caller
+    return Job(
+        key=integration.pk,
+        talk=load_adapter(integration.kind).balance(account),
+        policy=integration.egress_policy(),
+        lane=Lane(integration.pk),
+    )
+
+
+def failed(error: str) -> Balance:
+    """No value, and why."""
+    return Balance(None, "", error=error)
+
+
+# --- keeping it
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer as it is stored: three amounts in micro-units or none of them, and the error."""
+
+    amount_micros: int | None
+    credit_micros: int | None
+    debt_micros: int | None
+    currency: str
+    error: str
+
+    @classmethod
+    def read(cls, balance: Balance, currency: str) -> Said:
+        """Rounded to our disadvantage beyond six decimals; an impossible value is an error."""
+        currency = balance.currency or currency
+        if balance.amount is None:
+            return cls(None, None, None, currency, (balance.error or "no_answer")[:ERROR_LIMIT])
+        try:
+            return cls(
+                _micros(balance.amount, ROUND_FLOOR),
+                None if balance.credit is None else _micros(balance.credit, ROUND_FLOOR),
+                None if balance.debt is None else _micros(balance.debt, ROUND_CEILING),
+                currency,
+                "",
+            )
+        except BadAmount as error:
+            return cls(None, None, None, currency, str(error)[:ERROR_LIMIT])
+
+
+def _micros(amount: Decimal, rounding: str) -> int:
+    if not amount.is_finite():
+        raise BadAmount("the balance is no number")
+    return to_micros((amount * MICRO).to_integral_value(rounding) / MICRO)
+
+
+def record_balance(integration: Integration, balance: Balance, now: datetime) -> BalanceReading:
+    """Keep an answer: the same as before moves its time, another one is another row. Warns, and tells the routing."""
+    said = Said.read(balance, integration.currency)
+    with transaction.atomic():
+        last = latest_reading(integration)
+        before = last_value(integration)
+        reading = _kept(integration, last, said, now)
+        if said.amount_micros is not None:
+            _watch(integration, reading, now)
+            _tell_routing(integration, said.amount_micros, before, now)
+    return reading
+
+
+def latest_reading(integration: Integration) -> BalanceReading | None:
+    """The newest answer, a value or an error."""
+    return BalanceReading.objects.filter(integration=integration).order_by("-as_of", "-pk").first()
+
+
+def last_value(integration: Integration) -> BalanceReading | None:
+    """The newest answer that was a value."""
+    values = BalanceReading.objects.filter(integration=integration, amount_micros__isnull=False)
+    return values.order_by("-as_of", "-pk").first()
+
+
+def _kept(integration: Integration, last: BalanceReading | None, said: Said, now: datetime) -> BalanceReading:
+    parts = {name: getattr(said, name) for name in Said.__slots__}
+    if last is not None and all(getattr(last, name) == value for name, value in parts.items()):
+        last.as_of = max(now, last.as_of)
+        last.save(update_fields=["as_of"])
+        return last
+    return BalanceReading.objects.create(integration=integration, since=now, as_of=now, **parts)
+
+
+def _watch(integration: Integration, reading: BalanceReading, now: datetime) -> None:
+    """Say once when the balance falls below what the shop set, and once when it is above again."""
+    watch = AccountWatch.objects.filter(integration=integration, alert_below_micros__isnull=False).first()
+    if watch is None or watch.alert_below_micros is None or reading.amount_micros is None:
+        return
+    is_low = reading.currency == integration.currency and reading.amount_micros < watch.alert_below_micros
+    if is_low == (watch.low_since is not None):
+        return
+    AccountWatch.objects.filter(pk=watch.pk).update(low_since=now if is_low else None)
+    tell = log.warning if is_low else log.info
+    tell("balance_low" if is_low else "balance_recovered", integration=integration.pk, amount=str(reading.amount()))
+
+
+def _tell_routing(integration: Integration, micros: int, before: BalanceReading | None, now: datetime) -> None:
+    """A balance of zero keeps new orders away until the next reading but one; the first one above zero lets them in."""
+    if micros <= 0:
+        troubles.pause(integration, Outcome.INSUFFICIENT_BALANCE, now, retry_after_s=2 * EVERY.total_seconds())
+    elif before is not None and (before.amount_micros or 0) <= 0:
+        integration.refresh_from_db(fields=["paused_until", "pause_reason", "troubles"])
+        if integration.pause_reason == LOWEST:
+            troubles.clear(integration)
