@@ -4,6 +4,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from apps.panel import report_views, views, wallet_views
+from apps.panel import catalogue_views, provider_views, views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
@@ -28,4 +29,27 @@ urlpatterns = [
     path("reports/profit.csv", report_views.profit_file, name="profit_file"),
     path("reports/money/", report_views.money, name="report_money"),
     path("reports/trial-balance.csv", report_views.money_file, name="report_money_file"),
+    path("providers/", provider_views.providers, name="providers"),
+    path("providers/<int:account_id>/", provider_views.provider, name="provider"),
+    path("providers/<int:account_id>/live/", provider_views.provider_live, name="provider_live"),
+    path("providers/<int:account_id>/watch/", provider_views.provider_watch, name="provider_watch"),
+    path("providers/<int:account_id>/diagnose/", provider_views.provider_diagnose, name="provider_diagnose"),
+    path("providers/<int:account_id>/sync/", provider_views.provider_sync, name="provider_sync"),
+    path("providers/<int:account_id>/items/", provider_views.provider_items, name="provider_items"),
+    path("providers/<int:account_id>/changes/", provider_views.provider_changes, name="provider_changes"),
+    path(
+        "providers/<int:account_id>/changes/decide/",
+        provider_views.provider_changes_decide,
+        name="provider_changes_decide",
+    ),
+    path(
+        "providers/<int:account_id>/changes/<int:change_id>/approve/",
+        provider_views.provider_change_approve,
+        name="provider_change_approve",
+    ),
+    path("catalogue/", catalogue_views.catalogue, name="catalogue"),
+    path("catalogue/<int:package_id>/at/<int:account_id>/", catalogue_views.mapping, name="mapping"),
+    path("catalogue/files/", catalogue_views.sheets, name="sheets"),
+    path("catalogue/files/import/", catalogue_views.sheet_import, name="sheet_import"),
+    path("catalogue/files/<slug:name>.csv", catalogue_views.sheet_export, name="sheet_export"),
 ]

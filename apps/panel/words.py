@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from apps.common.wire import MaybeSentReason, NotSentReason
 from apps.orders.decisions import Said
+from apps.providers.contract import Outcome
+from apps.providers.mapping import Concern
+from apps.providers.troubles import TROUBLES
 
 Words = Mapping[str, str | Promise]
 
@@ -261,6 +265,48 @@ ANSWERS: Words = {
     Said.NOTHING_OPEN: _("There is nothing to send and nothing to ask about this order."),
 }
 """What a person reads after asking again."""
+
+
+CONCERNS: Words = {
+    Concern.NUMBER: _("The number in its name is another one than the package's."),
+    Concern.PRICE: _("Its cost does not fit the price of the package."),
+    Concern.CURRENCY: _("Its cost is in another currency than the account's: no expected cost will be stored."),
+    Concern.NO_COST: _("The provider tells no cost: no expected cost will be stored."),
+    Concern.UNAVAILABLE: _("It is not available there now."),
+    Concern.QUANTITY: _("A buyer may order fewer than the provider sells at once."),
+    Concern.CODE: _("One of them delivers a PIN, the other does not."),
+    Concern.FIELDS: _("The provider demands something that the product does not ask the buyer for."),
+}
+"""What a person should look at before mapping a package to an item."""
+
+PAUSES: Words = {
+    TROUBLES[Outcome.INSUFFICIENT_BALANCE]: _("our balance there is too low"),
+    TROUBLES[Outcome.AUTH_ERROR]: _("our credentials, address or permission were refused"),
+    TROUBLES[Outcome.RATE_LIMITED]: _("it asked us to slow down"),
+}
+"""Why a provider account is paused."""
+
+TROUBLE: Words = {
+    NotSentReason.DNS: _("its name was not found"),
+    NotSentReason.REFUSED: _("the connection was refused"),
+    NotSentReason.CONNECT_TIMEOUT: _("no connection in time"),
+    NotSentReason.TLS: _("no secure connection"),
+    NotSentReason.UNREACHABLE: _("not reachable"),
+    NotSentReason.EGRESS: _("requests may not go to this address"),
+    MaybeSentReason.TIMEOUT: _("no answer in time"),
+    MaybeSentReason.RESET: _("the connection was cut"),
+    MaybeSentReason.CUT: _("the answer was cut"),
+    MaybeSentReason.TOO_LARGE: _("the answer was too long"),
+    MaybeSentReason.PROTOCOL: _("the answer was no HTTP"),
+    "empty": _("the answer was empty"),
+    "html": _("the answer was a web page"),
+    "undecodable": _("the answer could not be decoded"),
+    "not_json": _("the answer was no JSON"),
+    "no_answer": _("the question failed"),
+    "no_usable_row": _("the list holds nothing that could be ordered"),
+    "refused_without_a_reason": _("refused without a reason"),
+}
+"""Why a provider told nothing; its own words are shown as they are."""
 
 
 def say(words: Words, word: str) -> str:

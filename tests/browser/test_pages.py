@@ -23,6 +23,21 @@ WITHIN_S = 60.0
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 DIRECTIONS = {"en": "ltr", "ar": "rtl", "tr": "ltr"}
+PAGES = (
+    "/",
+    "/orders/{order}/",
+    "/wallets/",
+    "/wallets/1/",
+    "/provider-money/",
+    "/providers/",
+    "/providers/1/",
+    "/providers/1/items/",
+    "/providers/1/changes/",
+    "/catalogue/",
+    "/catalogue/1/at/1/",
+    "/catalogue/files/",
+)
+"""Every kind of page; the demo's first account and package have the number 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,36 @@ def is_too_wide(page: Page) -> bool:
 
 
 @pytest.mark.browser
+class TestTheProviderPage:
+    def test_shows_how_the_list_is_fetched_and_what_waits(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/providers/1/")
+        page.get_by_role("button", name="Fetch the list now").click()
+        page.locator(".sync.done").wait_for()
+        page.goto(f"{hub.url}/providers/1/changes/")
+        page.get_by_label("all of this kind").check()
+        page.get_by_role("button", name="Approve what is ticked").click()
+        assert "7 changes were decided." in page.inner_text("body")
+        page.goto(f"{hub.url}/catalogue/1/at/1/")
+        page.get_by_role("link", name="PUBG Mobile 60 UC").click()
+        page.get_by_role("button", name="Save the mapping").click()
+        assert "The mapping was saved." in page.inner_text("body")
+        context.close()
+
+    def test_shows_what_a_diagnosis_found(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/providers/1/")
+        page.get_by_role("button", name="Diagnose now").click()
+        page.locator(".diagnosis").wait_for()
+        assert "127.0.0.1" in page.inner_text(".diagnosis")
+        context.close()
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("width", sorted(WIDTHS))
 @pytest.mark.parametrize("language", sorted(DIRECTIONS))
 class TestThePages:
@@ -136,13 +181,13 @@ class TestThePages:
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         sign_in(page, hub)
-        for address in ("/", f"/orders/{hub.order_id}/", "/wallets/", "/wallets/1/", "/provider-money/"):
-            page.goto(hub.url + address)
+        for n, address in enumerate(PAGES):
+            page.goto(hub.url + address.format(order=hub.order_id))
             assert (page.locator("html").get_attribute("dir") or "ltr") == DIRECTIONS[language]
             assert page.locator("html").get_attribute("lang") == language
             assert page.locator("h1").is_visible()
             assert not is_too_wide(page)
-            page.screenshot(path=tmp_path / f"{language}-{width}.png", full_page=True)
+            page.screenshot(path=tmp_path / f"{language}-{width}-{n}.png", full_page=True)
         assert troubles == []
         context.close()
 

@@ -14,6 +14,7 @@ from apps.common.money import Money
 from apps.journal.models import Heartbeat
 from apps.orders.monitoring import SWEEP
 from apps.panel.build import running_build
+from apps.panel.words import TROUBLE, say
 
 register = template.Library()
 
@@ -36,6 +37,12 @@ def amount(money: Money | None) -> SafeString:
 def amount_of(micros: int, currency: str) -> SafeString:
     """Micro-units as money."""
     return amount(Money(micros, currency))
+
+
+@register.filter
+def trouble(error: str) -> str:
+    """Why a provider told nothing, in words; what it said itself as it is."""
+    return say(TROUBLE, error)
 
 
 @register.filter
