@@ -12,20 +12,28 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from celery.bin.celery import celery
 from django.core.management import get_commands, load_command_class
 
+from apps.catalog.models import InputField
 from apps.common.backoff import JITTER, error_gap_s, spec_gap_s
+from apps.common.tables import BYTES_LIMIT, LINES_LIMIT
 from apps.ops import start
 from apps.ops.money_check import WAYS
+from apps.ops.schedule import BALANCES
 from apps.orders.creation import OPEN_FOR
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.verdicts import PIN_ALARM
 from apps.panel import words
+from apps.providers.balances import EVERY
+from apps.providers.catalogue_models import DEFAULT_JUMP
+from apps.providers.listing import FRESH_FOR
 from apps.providers.options import load_caps
 from apps.providers.registry import kind_choices
 from apps.wallet import people
@@ -304,6 +312,15 @@ class TestTheFigures:
         assert load_caps("znet", {}).review_after_s == 15 * 60
         assert PIN_ALARM.total_seconds() == 15 * 60
         assert MONITORING.count("15 minutes") == 2
+
+    def test_of_the_catalogue_are_those_of_the_code(self) -> None:
+        text = (ROOT / "docs" / "CATALOGUE.md").read_text()
+        assert [row[0].strip("`") for row in table(text, "Input fields")] == InputField.Kind.values
+        for told in ("24 hours old", "factor of 3", "at most 5000 lines and 2 MB", "every 5 minutes", "for 10 minutes"):
+            assert told in text
+        assert (timedelta(hours=24), Decimal(3)) == (FRESH_FOR, DEFAULT_JUMP)
+        assert (LINES_LIMIT, BYTES_LIMIT) == (5000, 2 * 1024 * 1024)
+        assert (EVERY, BALANCES.every_s, 2 * EVERY) == (timedelta(minutes=5), 300, timedelta(minutes=10))
 
     def test_of_the_providers_are_counted(self) -> None:
         assert [kind for kind, _ in kind_choices()] == ["znet"]
