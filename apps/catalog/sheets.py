@@ -26,6 +26,7 @@ from apps.common.tables import (
     read_currency,
     read_flag,
     read_micros,
+    read_moment,
     read_table,
     read_whole,
     read_wholes,
@@ -209,28 +210,35 @@ def store_package(tenant: Tenant, values: Values) -> str:
 
 
 def price_rows(tenant: Tenant) -> Iterator[Values]:
-    """Prices by package and group."""
+    """Prices by package, group and tier."""
     prices = PackagePrice.objects.filter(package__tenant=tenant).select_related("package__product", "price_group")
-    for row in in_natural_order(prices, ["package__product__name", "package__name", "currency", "pk"]):
+    names = ["package__product__name", "package__name", "currency", "from_quantity", "pk"]
+    for row in in_natural_order(prices, names):
         yield {
             "package": row.package.code,
             "price_group": row.price_group.name if row.price_group else "",
             "currency": row.currency,
+            "from_quantity": row.from_quantity,
+            "valid_from": row.valid_from,
+            "valid_until": row.valid_until,
             "price": amount_text(row.unit_price_micros),
         }
 
 
 def store_price(tenant: Tenant, values: Values) -> str:
-    """Create or change the price of this package for this group in this currency."""
+    """Create or change the price of this package for this group, in this currency, from this quantity and time on."""
     slot = {
         "package": package_of(tenant, values["package"]),
         "price_group": _group_of(tenant, values["price_group"]),
         "currency": values["currency"],
+        "from_quantity": values["from_quantity"],
+        "valid_from": values["valid_from"],
     }
     if not values["price"]:
         raise BadLine("price", _("a price is above zero"))
     found = PackagePrice.objects.filter(**slot).first()
-    return put(found or PackagePrice(**slot), {"unit_price_micros": values["price"]})
+    facts = {"unit_price_micros": values["price"], "valid_until": values["valid_until"]}
+    return put(found or PackagePrice(**slot), facts)
 
 
 def _group_of(tenant: Tenant, name: str) -> PriceGroup | None:
@@ -308,9 +316,12 @@ PRICES = Sheet(
         Column("package", read_slug),
         Column("price_group"),
         Column("currency", read_currency),
+        Column("from_quantity", read_whole),
+        Column("valid_from", read_moment),
+        Column("valid_until", read_moment),
         Column("price", read_micros, needs_value=True),
     ),
-    key=("package", "price_group", "currency"),
+    key=("package", "price_group", "currency", "from_quantity", "valid_from"),
     rows=price_rows,
     store=store_price,
 )

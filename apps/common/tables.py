@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -196,6 +197,17 @@ def read_flag(text: str) -> bool:
     return text.casefold() == YES
 
 
+def read_moment(text: str) -> datetime | None:
+    """A time with its zone; None for an empty cell."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        moment = None
+    if text and (moment is None or moment.tzinfo is None):
+        raise BadCell(_("write date, time and zone, such as 2026-01-31T09:00:00+03:00"))
+    return moment
+
+
 def read_whole(text: str) -> int:
     """A whole number; an empty cell is 1."""
     if text and not _WHOLE.fullmatch(text):
@@ -237,6 +249,8 @@ def as_text(value: Any) -> str:
         return YES if value else NO
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
+    if isinstance(value, datetime):
+        return value.isoformat()
     return "" if value is None else str(value)
 
 

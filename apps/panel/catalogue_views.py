@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.accounts.models import Tenant
 from apps.catalog.models import Package
 from apps.catalog.sheets import Sheet, export_sheet, import_sheet
+from apps.common import clock
 from apps.panel import providing, words
 from apps.panel.provider_views import load_account, paging, start_of, term_of
 from apps.panel.views import person_of, zone_of
@@ -35,7 +36,7 @@ SHOWN_FAULTS = 500
 def catalogue(request: HttpRequest) -> HttpResponse:
     """Everything the person's shops sell."""
     term, start = term_of(request), start_of(request)
-    rows, count = providing.load_packages(person_of(request).tenant_ids(), term, start)
+    rows, count = providing.load_packages(person_of(request).tenant_ids(), term, start, clock.now())
     return render(request, "panel/catalogue.html", {"rows": rows, "term": term, **paging(start, count, {"q": term})})
 
 
@@ -64,7 +65,7 @@ def _load_pair(request: HttpRequest, package_id: int, account_id: int) -> tuple[
 
 def _mapping_page(request: HttpRequest, package: Package, account: Integration) -> HttpResponse:
     term = term_of(request)
-    price = providing.general_price(package, account.currency)
+    price = providing.general_price(package, account.currency, clock.now())
     shown = _preview(package, account, request.GET.get("item", ""))
     context = {
         "package": package,
@@ -85,7 +86,11 @@ def _preview(package: Package, account: Integration, item_id: str) -> Preview | 
     if not (item_id.isascii() and item_id.isdigit() and len(item_id) <= 18):
         return None
     item = CatalogItem.objects.filter(integration=account, is_listed=True, pk=int(item_id)).first()
-    return preview_mapping(package, account, item, providing.general_price(package, account.currency)) if item else None
+    return (
+        preview_mapping(package, account, item, providing.general_price(package, account.currency, clock.now()))
+        if item
+        else None
+    )
 
 
 def _save(request: HttpRequest, package: Package, account: Integration) -> HttpResponse:

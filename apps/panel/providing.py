@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Q, QuerySet
 
-from apps.catalog.models import Package, PackagePrice
+from apps.catalog.models import Package
+from apps.catalog.prices import pick_price, valid_prices
 from apps.common.money import Money
 from apps.common.natural import natural_key
-from apps.orders.sellable import missing_for_sale
+from apps.orders.sellable import Finding, Sale, can_be_sold, look_at, missing_for_sale
 from apps.panel import words
 from apps.providers.balances import has_balance, last_value, latest_reading
 from apps.providers.catalogue_models import (
@@ -180,38 +181,41 @@ class PackageRow:
 
     package: Package
     prices: list[Money]
-    missing: list[str]
+    missing: list[Finding]
     mapped: list[MappedTo]
 
+    @property
+    def can_be_sold(self) -> bool:
+        """Whether what is missing leaves it on sale."""
+        return can_be_sold(self.missing)
 
-def load_packages(tenant_ids: list[int], term: str, start: int) -> tuple[list[PackageRow], int]:
+
+def load_packages(tenant_ids: list[int], term: str, start: int, now: datetime) -> tuple[list[PackageRow], int]:
     """One page of the shops' packages, products and packages in natural order: 60 before 120 before 325."""
     packages = Package.objects.filter(tenant_id__in=tenant_ids).select_related("product", "tenant")
     if term:
         named = Q(name__icontains=term) | Q(code__icontains=term) | Q(product__name__icontains=term)
         packages = packages.filter(named | Q(product__name_ar__icontains=term) | Q(product__name_tr__icontains=term))
     found = in_order(packages)
-    return _package_rows(found[start : start + PAGE]), len(found)
+    return _package_rows(look_at(found[start : start + PAGE], now)), len(found)
 
 
-def _package_rows(packages: list[Package]) -> list[PackageRow]:
-    shops, ids = {package.tenant_id for package in packages}, [package.pk for package in packages]
+def _package_rows(sales: list[Sale]) -> list[PackageRow]:
+    shops = {sale.package.tenant_id for sale in sales}
     accounts: dict[int, list[Integration]] = {}
     for account in Integration.objects.filter(tenant_id__in=shops, is_enabled=True).order_by("name"):
         accounts.setdefault(account.tenant_id, []).append(account)
-    mappings = {(one.package_id, one.integration_id): one for one in PackageMapping.objects.filter(package__in=ids)}
-    prices: dict[int, list[Money]] = {}
-    for price in PackagePrice.objects.filter(package__in=ids, price_group=None).order_by("pk"):
-        prices.setdefault(price.package_id, []).append(Money(price.unit_price_micros, price.currency))
-    return [
-        PackageRow(
-            package=package,
-            prices=prices.get(package.pk, []),
-            missing=missing_for_sale(package),
-            mapped=[MappedTo(one, mappings.get((package.pk, one.pk))) for one in accounts.get(package.tenant_id, [])],
-        )
-        for package in packages
-    ]
+    return [_package_row(sale, accounts.get(sale.package.tenant_id, [])) for sale in sales]
+
+
+def _package_row(sale: Sale, accounts: list[Integration]) -> PackageRow:
+    general = [price for price in sale.prices if price.price_group_id is None]
+    return PackageRow(
+        package=sale.package,
+        prices=[Money(price.unit_price_micros, price.currency) for price in general],
+        missing=missing_for_sale(sale),
+        mapped=[MappedTo(account, sale.mappings.get(account.pk)) for account in accounts],
+    )
 
 
 def in_order(packages: QuerySet[Package]) -> list[Package]:
@@ -219,7 +223,7 @@ def in_order(packages: QuerySet[Package]) -> list[Package]:
     return sorted(packages, key=lambda one: (natural_key(one.product.label()), natural_key(one.name), one.pk))
 
 
-def general_price(package: Package, currency: str) -> Money | None:
-    """What everybody pays in this currency."""
-    price = PackagePrice.objects.filter(package=package, currency=currency, price_group=None).first()
+def general_price(package: Package, currency: str, now: datetime) -> Money | None:
+    """What everybody pays for one unit in this currency."""
+    price = pick_price(valid_prices([package], now), [None], currency, 1)
     return None if price is None else Money(price.unit_price_micros, currency)

@@ -363,7 +363,7 @@ class TestTheCatalogue:
         assert re.findall(r"<bdi>(\d+) UC</bdi>", text) == ["60", "120", "325"]
         assert '<bdi dir="ltr" class="amount">35.00 TRY</bdi>' in text
         assert '<bdi dir="ltr" class="ref">152 60</bdi>' in text
-        assert "it has no price" in text
+        assert "there is no enabled route" in text
 
     def test_is_searched_and_paged(self, people: People, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("apps.panel.providing.PAGE", 2)

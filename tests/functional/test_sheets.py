@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.utils import translation
 
@@ -36,7 +38,7 @@ def faults(imported: Imported) -> list[tuple[int, str, str]]:
 
 PRODUCTS = "name,name_ar,name_tr,needs_code,image_url,active\n"
 PACKAGES = "code,product,name,quantity_kind,quantity_min,quantity_max,quantity_values,image_url,active\n"
-PRICES = "package,price_group,currency,price\n"
+PRICES = "package,price_group,currency,from_quantity,valid_from,valid_until,price\n"
 MAPPINGS = "package,account,oyun,kupur,params,cost\n"
 
 
@@ -51,7 +53,7 @@ class TestAnEmptyShop:
                 "PUBG,player_id,Player ID,,,digits,user_identifier,,yes,1\n"
             ),
             "packages": PACKAGES + "pubg-60,PUBG,60 UC,list,1,1,1 5 10,,yes\n",
-            "prices": PRICES + "pubg-60,,TRY,35.00\npubg-60,Resellers,TRY,34.5\n",
+            "prices": PRICES + "pubg-60,,TRY,,,,35.00\npubg-60,Resellers,TRY,10,2026-01-01T00:00:00+03:00,,34.5\n",
             "mappings": MAPPINGS + f'pubg-60,{account.name},152,60,"{{""region"": ""tr""}}",31.5\n',
         }
         assert list(files) == list(SHEETS)
@@ -71,7 +73,7 @@ class TestAnEmptyShop:
 class TestADryRun:
     def test_counts_and_changes_nothing(self, shop: Shop) -> None:
         code = shop.package.code
-        text = PRICES + f"{code},,TRY,40\n{code},,USD,2\n"
+        text = PRICES + f"{code},,TRY,,,,40\n{code},,USD,,,,2\n"
         imported = bring("prices", shop.tenant, text, is_dry=True)
         assert (dict(imported.counts), imported.is_written, faults(imported)) == (
             {"changed": 1, "created": 1},
@@ -84,8 +86,8 @@ class TestADryRun:
         code = shop.package.code
         text = (
             PRICES
-            + f"{code},,TRY,40\nnothing,,TRY,1\n{code},,XYZ,1\n{code},,TRY,0\n"
-            + f"{code},Gold,TRY,1\n{code},,EUR,-1\n{code},,TRY,41\n"
+            + f"{code},,TRY,,,,40\nnothing,,TRY,,,,1\n{code},,XYZ,,,,1\n{code},,TRY,,,,0\n"
+            + f"{code},Gold,TRY,,,,1\n{code},,EUR,,,,-1\n{code},,TRY,,,,41\n"
         )
         assert faults(bring("prices", shop.tenant, text, is_dry=True)) == [
             (3, "package", "there is no package with this code"),
@@ -121,6 +123,12 @@ class TestAllOrNothing:
         bring("products", shop.tenant, PRODUCTS + "New,,,yes,,yes\n")
         assert Product.objects.filter(tenant=shop.tenant).count() == before + 1
 
+    def test_two_prices_for_the_same_buyer_at_the_same_time_are_refused(self, shop: Shop) -> None:
+        text = f"{PRICES}{shop.package.code},,TRY,1,2026-01-01T00:00:00+00:00,,30\n"
+        assert faults(bring("prices", shop.tenant, text)) == [
+            (2, "", "contradicts another row: look whether the same thing is there already")
+        ]
+
     def test_a_package_stays_with_its_product(self, shop: Shop) -> None:
         Product.objects.create(tenant=shop.tenant, name="Other")
         text = PACKAGES + f"{shop.package.code},Other,60 UC,one,1,1,,,yes\n"
@@ -131,7 +139,7 @@ class TestAllOrNothing:
     def test_nothing_of_another_shop_is_found_or_changed(self, shop: Shop) -> None:
         other = make_shop(NOWHERE)
         code, account = shop.package.code, shop.integration.name
-        assert faults(bring("prices", other.tenant, f"{PRICES}{code},,TRY,1\n"))[0][1] == "package"
+        assert faults(bring("prices", other.tenant, f"{PRICES}{code},,TRY,,,,1\n"))[0][1] == "package"
         assert faults(bring("mappings", other.tenant, f"{MAPPINGS}{other.package.code},{account},1,1,,1\n")) == [
             (2, "account", "there is no provider account of this name")
         ]
@@ -142,6 +150,10 @@ class TestExport:
     @pytest.mark.parametrize("name", SHEETS)
     def test_comes_in_again_unchanged(self, shop: Shop, name: str) -> None:
         add_route(shop.package, make_integration(shop.tenant, NOWHERE), position=2, cost=None)
+        begins = datetime(2026, 1, 31, 9, 0, 0, 123, tzinfo=UTC)
+        PackagePrice.objects.create(
+            package=shop.package, currency="USD", unit_price_micros=1, from_quantity=5, valid_from=begins
+        )
         Product.objects.create(tenant=shop.tenant, name="=HYPERLINK(1)", name_tr="'quoted", needs_code=False)
         text = export_sheet(SHEETS[name], shop.tenant)
         imported = import_sheet(SHEETS[name], shop.tenant, text, is_dry=False)

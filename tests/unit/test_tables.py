@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.utils import translation
 from hypothesis import given
@@ -9,12 +11,14 @@ from hypothesis import strategies as st
 
 from apps.common.tables import (
     LINES_LIMIT,
+    BadCell,
     Column,
     Table,
     one_of,
     read_currency,
     read_flag,
     read_micros,
+    read_moment,
     read_table,
     read_wholes,
     write_table,
@@ -111,6 +115,15 @@ class TestReading:
     def test_reads_choices_and_lists(self) -> None:
         assert one_of(["one", "list"])("") == "one"
         assert read_wholes("1 5 10") == [1, 5, 10]
+
+
+class TestAMoment:
+    def test_has_a_zone(self) -> None:
+        assert read_moment("2026-01-31T09:00:00+03:00") == datetime(2026, 1, 31, 6, 0, tzinfo=UTC)
+        assert read_moment("") is None
+        for text in ("2026-01-31T09:00:00", "yesterday"):
+            with pytest.raises(BadCell, match="write date, time and zone"):
+                read_moment(text)
 
 
 class TestWriting:
