@@ -3,8 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import report_views, views, wallet_views
-from apps.panel import catalogue_views, provider_views, views, wallet_views
+from apps.panel import catalogue_views, provider_views, report_views, views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
