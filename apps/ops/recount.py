@@ -30,16 +30,16 @@ class Purchase:
 
 def read_purchases(truth: Path) -> list[Purchase]:
     """Every purchase of a truth ledger (JSON lines), folded with how it ended. A torn last line is left out."""
-    purchases: dict[tuple[str, int], Purchase] = {}
+    purchases: dict[tuple[str, str], Purchase] = {}
     for line in truth.read_bytes().split(b"\n")[:-1]:
         entry: dict[str, Any] = json.loads(line)
-        key = (str(entry.get("reference")), int(entry.get("execution") or 1))
         if entry["event"] == "bought":
-            purchases[key] = Purchase(key[0], entry["recipient"], Decimal(entry["cost"]))
+            bought = Purchase(entry["reference"], entry["recipient"], Decimal(entry["cost"]))
+            purchases[entry["dialect"], entry["order_id"]] = bought
         elif entry["event"] == "finished":
-            purchases[key].state = entry["state"]
-            if entry["pin"] and entry["pin"] not in purchases[key].pins:
-                purchases[key].pins.append(entry["pin"])
+            purchase = purchases[entry["dialect"], entry["order_id"]]
+            purchase.state = entry["state"]
+            purchase.pins += [pin for pin in entry["pins"] if pin not in purchase.pins]
     return list(purchases.values())
 
 

@@ -15,10 +15,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from apps.simulator.clock import Clock
+from apps.simulator.dialect import Dialect
+from apps.simulator.dialects import DEFAULT, DIALECTS
 from apps.simulator.fates import MIXES, FateBook
 from apps.simulator.ledger import Ledger
 from apps.simulator.server import Server
-from apps.simulator.world import World, advanced_by
+from apps.simulator.world import Account, World, advanced_by
 
 
 def main() -> int:
@@ -37,9 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth", type=Path, required=True, help="the ledger; an existing one is continued")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--mix", choices=sorted(MIXES), default="none")
-    parser.add_argument("--login", default="demo")
-    parser.add_argument("--password", default="demo-secret")
-    parser.add_argument("--balance", type=Decimal, default=Decimal("100000.00"), help="of a new ledger")
+    parser.add_argument("--dialect", choices=sorted(DIALECTS), default=DEFAULT, help="whose account the next three are")
+    parser.add_argument("--login")
+    parser.add_argument("--password")
+    parser.add_argument("--balance", type=Decimal, help="of a new ledger")
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input ends")
     parser.add_argument("--allow-remote", action="store_true", help="allow a --host that others can reach")
     return parser
@@ -68,9 +71,18 @@ async def _run(options: argparse.Namespace) -> None:
 def _build_server(options: argparse.Namespace) -> Server:
     truth = Ledger(options.truth)
     entries = truth.entries()
-    world = World(options.login, options.password, options.balance, FateBook(options.seed, options.mix), truth)
-    world.rebuild(entries)
-    return Server(world, Clock(advanced_by(entries)))
+    worlds = {name: _build_world(dialect, options, truth) for name, dialect in DIALECTS.items()}
+    for world in worlds.values():
+        world.rebuild(entries)
+    return Server(worlds, truth, Clock(advanced_by(entries)))
+
+
+def _build_world(dialect: Dialect, options: argparse.Namespace, truth: Ledger) -> World:
+    """A world with the account of its dialect, or with that of the options where they are about this dialect."""
+    given = vars(options) if dialect.name == options.dialect else {}
+    account = Account(given.get("login") or dialect.login, given.get("password") or dialect.password, dialect.secrets)
+    balance = dialect.balance if given.get("balance") is None else given["balance"]
+    return World(dialect, account, balance, FateBook(options.seed, options.mix), truth)
 
 
 def _threadsafe(callback: Callable[[], None]) -> Callable[[], None]:

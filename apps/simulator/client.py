@@ -25,9 +25,10 @@ class SimulatorFailed(Exception):
 class ControlClient:
     """The control API of a running simulator; safe to use from several threads."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, dialect: str = "znet") -> None:
         self.host = host
         self.port = port
+        self.dialect = dialect
         self._lock = threading.Lock()
         # One kept connection: the simulator spares it when it refuses or resets all others.
         self._line = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN_S)
@@ -35,6 +36,10 @@ class ControlClient:
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
+
+    def of(self, dialect: str) -> ControlClient:
+        """A client of another dialect of the same simulator."""
+        return ControlClient(self.host, self.port, dialect)
 
     def ping(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.call("GET", "ping")
@@ -58,8 +63,10 @@ class ControlClient:
     def advance(self, seconds: float) -> None:
         self.call("POST", "advance", {"seconds": seconds})
 
-    def finish(self, reference: str, final: str = "delivered") -> dict[str, Any]:
-        answer: dict[str, Any] = self.call("POST", "finish", {"reference": reference, "final": final})
+    def finish(self, reference: str = "", final: str = "delivered", *, order_id: str = "") -> dict[str, Any]:
+        """End the latest purchase of a reference, or the one with the provider's id, at once."""
+        target = {"order_id": order_id} if order_id else {"reference": reference}
+        answer: dict[str, Any] = self.call("POST", "finish", {**target, "final": final})
         return answer
 
     def reset_connections(self) -> int:
@@ -70,6 +77,7 @@ class ControlClient:
         return rows
 
     def truth(self) -> list[dict[str, Any]]:
+        """The whole ledger, of all dialects."""
         entries: list[dict[str, Any]] = self.call("GET", "truth")
         return entries
 
@@ -86,7 +94,9 @@ class ControlClient:
 
     def _exchange(self, method: str, name: str, body: dict[str, Any] | None) -> tuple[int, Any]:
         try:
-            self._line.request(method, f"/_control/{name}", json.dumps(body) if body is not None else None)
+            self._line.request(
+                method, f"/_control/{name}?dialect={self.dialect}", json.dumps(body) if body is not None else None
+            )
             response = self._line.getresponse()
             return response.status, json.loads(response.read())
         except (OSError, http.client.HTTPException) as error:
@@ -104,9 +114,10 @@ class SimulatorProcess(ControlClient):
         port: int = 0,
         seed: str | int = 1,
         mix: str = "none",
-        login: str = "demo",
-        password: str = "demo-secret",  # noqa: S107 (the simulator's own default, no secret)
-        balance: str = "100000.00",
+        dialect: str = "znet",
+        login: str | None = None,
+        password: str | None = None,
+        balance: str | None = None,
     ) -> None:
         self.truth_path = Path(truth)
         options = {
@@ -114,13 +125,14 @@ class SimulatorProcess(ControlClient):
             "truth": self.truth_path.resolve(),
             "seed": seed,
             "mix": mix,
+            "dialect": dialect,
             "login": login,
             "password": password,
             "balance": balance,
         }
         self.process = _start(options)
         try:
-            super().__init__("127.0.0.1", _read_port(self.process))
+            super().__init__("127.0.0.1", _read_port(self.process), dialect)
         except BaseException:
             _end(self.process)
             raise
@@ -150,7 +162,7 @@ class SimulatorProcess(ControlClient):
 
 
 def _start(options: dict[str, Any]) -> subprocess.Popen[bytes]:
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "apps.simulator", "--stop-with-parent", *words]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 (our own)
 

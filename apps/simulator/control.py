@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from apps.simulator import strict
 from apps.simulator.clock import Clock
+from apps.simulator.dialects import DEFAULT
 from apps.simulator.fates import Final, fate_as_json, parse_fate
+from apps.simulator.ledger import Ledger
 from apps.simulator.switches import Down, switches_as_json, turn
 from apps.simulator.wire import Reply, Request
 from apps.simulator.world import Purchase, World
@@ -21,15 +23,16 @@ class Lines(Protocol):
 
     def reset_connections(self) -> int: ...
 
-    def apply_down(self, down: Down | None, for_s: float | None) -> None: ...
+    def apply_down(self, world: World, down: Down | None, for_s: float | None) -> None: ...
 
 
 class Control:
-    def __init__(self, world: World, clock: Clock, lines: Lines) -> None:
-        self._world = world
+    def __init__(self, worlds: Mapping[str, World], truth: Ledger, clock: Clock, lines: Lines) -> None:
+        self._worlds = worlds
+        self._truth_ledger = truth
         self._clock = clock
         self._lines = lines
-        self._routes: dict[tuple[str, str], Callable[[dict[str, Any]], object]] = {
+        self._routes: dict[tuple[str, str], Callable[[World, dict[str, Any]], object]] = {
             ("GET", "ping"): self._ping,
             ("GET", "orders"): self._orders,
             ("GET", "truth"): self._truth,
@@ -42,63 +45,72 @@ class Control:
         }
 
     def answer(self, request: Request) -> Reply:
+        """Do one control request; `?dialect=` names the world that it is about."""
         route = self._routes.get((request.method, request.path.removeprefix(PREFIX)))
         if route is None:
             return _json({"error": "no such control request"}, 404)
         try:
-            return _json(route(_read_body(request)))
+            return _json(route(self._world(request.params.get("dialect", DEFAULT)), _read_body(request)))
         except strict.BadValue as error:
             return _json({"error": str(error)}, 400)
 
-    def _ping(self, body: dict[str, Any]) -> object:
+    def _world(self, dialect: str) -> World:
+        if dialect not in self._worlds:
+            raise strict.BadValue(f"unknown dialect: {dialect}; known: {', '.join(sorted(self._worlds))}")
+        return self._worlds[dialect]
+
+    def _ping(self, world: World, body: dict[str, Any]) -> object:
         return {"ok": True, "now": self._clock.now()}
 
-    def _orders(self, body: dict[str, Any]) -> object:
-        return [_order_row(purchase) for purchase in self._world.purchases()]
+    def _orders(self, world: World, body: dict[str, Any]) -> object:
+        return [_order_row(world.dialect.name, purchase) for purchase in world.purchases()]
 
-    def _truth(self, body: dict[str, Any]) -> object:
-        return self._world.truth.entries()
+    def _truth(self, world: World, body: dict[str, Any]) -> object:
+        return self._truth_ledger.entries()
 
-    def _switches(self, body: dict[str, Any]) -> object:
-        return switches_as_json(self._world.switches)
+    def _switches(self, world: World, body: dict[str, Any]) -> object:
+        return switches_as_json(world.switches)
 
-    def _set_fate(self, body: dict[str, Any]) -> object:
+    def _set_fate(self, world: World, body: dict[str, Any]) -> object:
         checked = strict.check_fields(body, FATE_REQUEST, "request")
         targets = [name for name in ("recipient", "reference", "next") if name in checked]
         if len(targets) != 1 or "fate" not in checked:
             raise strict.BadValue("give a fate and exactly one of recipient, reference, next")
         fate = checked["fate"]
         if targets == ["next"]:
-            self._world.fates.script_next(fate, checked["next"])
+            world.fates.script_next(fate, checked["next"])
         elif targets == ["recipient"]:
-            self._world.fates.script_recipient(checked["recipient"], fate, checked.get("times"))
+            world.fates.script_recipient(checked["recipient"], fate, checked.get("times"))
         else:
-            self._world.fates.script_reference(checked["reference"], fate, checked.get("times"))
+            world.fates.script_reference(checked["reference"], fate, checked.get("times"))
         return {"ok": True, "fate": fate_as_json(fate)}
 
-    def _turn_switches(self, body: dict[str, Any]) -> object:
-        self._world.switches = turn(self._world.switches, body)
+    def _turn_switches(self, world: World, body: dict[str, Any]) -> object:
+        world.switches = turn(world.switches, world.dialect.switch_checks, body)
         if "down" in body:
-            self._lines.apply_down(self._world.switches.down, self._world.switches.down_for_s)
-        return switches_as_json(self._world.switches)
+            self._lines.apply_down(world, world.switches.down, world.switches.down_for_s)
+        return switches_as_json(world.switches)
 
-    def _advance(self, body: dict[str, Any]) -> object:
+    def _advance(self, world: World, body: dict[str, Any]) -> object:
         seconds = strict.check_fields(body, {"seconds": strict.seconds}, "request").get("seconds", 0.0)
         self._clock.advance(seconds)
         now = self._clock.now()
-        self._world.truth.record("advanced", now, seconds=seconds)
-        self._world.settle(now)
+        self._truth_ledger.record("advanced", now, seconds=seconds)
+        for each in self._worlds.values():
+            each.settle(now)
         return {"ok": True, "now": now}
 
-    def _finish(self, body: dict[str, Any]) -> object:
+    def _finish(self, world: World, body: dict[str, Any]) -> object:
         checked = strict.check_fields(body, FINISH_REQUEST, "request")
         final = checked.get("final", Final.DELIVERED)
-        purchase = self._world.finish(checked.get("reference", ""), final, self._clock.now())
-        if purchase is None:
+        by_id, reference = checked.get("order_id", ""), checked.get("reference", "")
+        purchase = world.by_order_id(by_id) if by_id else world.latest_of(reference)
+        if purchase is None or final is Final.NEVER:
             raise strict.BadValue("no purchase with this reference, or final is never")
-        return _order_row(purchase)
+        world.finish(purchase, final, self._clock.now())
+        return _order_row(world.dialect.name, purchase)
 
-    def _reset_connections(self, body: dict[str, Any]) -> object:
+    def _reset_connections(self, world: World, body: dict[str, Any]) -> object:
         return {"ok": True, "reset": self._lines.reset_connections()}
 
 
@@ -115,7 +127,11 @@ FATE_REQUEST: dict[str, strict.Check] = {
     "fate": parse_fate,
 }
 
-FINISH_REQUEST: dict[str, strict.Check] = {"reference": strict.text, "final": strict.one_of(Final)}
+FINISH_REQUEST: dict[str, strict.Check] = {
+    "reference": strict.text,
+    "order_id": strict.text,
+    "final": strict.one_of(Final),
+}
 
 
 def _read_body(request: Request) -> dict[str, Any]:
@@ -130,15 +146,19 @@ def _read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _order_row(purchase: Purchase) -> dict[str, Any]:
+def _order_row(dialect: str, purchase: Purchase) -> dict[str, Any]:
     ask = purchase.ask
     return {
+        "dialect": dialect,
+        "order_id": purchase.order_id,
         "reference": ask.reference,
         "execution": purchase.execution,
         "account": ask.account,
         "product": ask.product,
         "kupur": ask.kupur,
         "recipient": ask.recipient,
+        "quantity": str(ask.quantity),
+        "extra": dict(ask.extra),
         "cost": str(purchase.cost),
         "state": purchase.state,
         "pin": purchase.pins_given[0] if purchase.pins_given else None,

@@ -28,6 +28,8 @@ class Place(StrEnum):
     ACCEPT_THEN_FLOOD = "accept_then_flood"
     ACCEPT_THEN_DRIP = "accept_then_drip"
     ACCEPT_THEN_CODE_8 = "accept_then_code_8"
+    ACCEPT_THEN_RATE_LIMITED = "accept_then_rate_limited"
+    ACCEPT_THEN_OTHER_ORDER = "accept_then_other_order"
     REFUSE = "refuse"
     UNLISTED_TEXT = "unlisted_text"
     CODE_8 = "code_8"
@@ -37,6 +39,7 @@ class Place(StrEnum):
     ERROR_500_BEFORE = "error_500_before"
     HTML_BEFORE = "html_before"
     EMPTY_BEFORE = "empty_before"
+    RATE_LIMITED = "rate_limited"
 
     @property
     def buys(self) -> bool:
@@ -45,7 +48,9 @@ class Place(StrEnum):
 
 class Final(StrEnum):
     DELIVERED = "delivered"
+    PARTIAL = "partial"
     CANCELLED = "cancelled"
+    REVERSED = "reversed"
     NEVER = "never"
 
 
@@ -78,6 +83,8 @@ class StatusFault(StrEnum):
     AUTH_EMPTY = "auth_empty"
     AUTH_TEXT = "auth_text"
     UNKNOWN_WORD = "unknown_word"
+    RATE_LIMITED = "rate_limited"
+    OTHER_ORDER = "other_order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class Fate:
     cost: str | None = None
     complete_after_s: float = 0.0
     final: Final = Final.DELIVERED
+    delivered: str | None = None  # of a partial end: how much of the ordered quantity
     pin: str | None = None
     pin_blank_form: BlankForm = BlankForm.NONE
     pin_while_waiting: bool = False
@@ -102,8 +110,11 @@ class Fate:
     cancel_text_in_pin_field: bool = False
     status_faults: tuple[StatusFault, ...] = ()
     status_flip: tuple[str, ...] = ()
+    status_lag_s: float = 0.0
     visible_after_s: float = 0.0
+    visible_until_s: float | None = None
     flip_to_delivered_after_s: float | None = None
+    reverse_after_s: float | None = None
 
 
 CHECKS: dict[str, strict.Check] = {
@@ -116,6 +127,7 @@ CHECKS: dict[str, strict.Check] = {
     "cost": strict.optional(strict.money),
     "complete_after_s": strict.seconds,
     "final": strict.one_of(Final),
+    "delivered": strict.optional(strict.money),
     "pin": strict.optional(strict.text),
     "pin_blank_form": strict.one_of(BlankForm),
     "pin_while_waiting": strict.flag,
@@ -127,8 +139,11 @@ CHECKS: dict[str, strict.Check] = {
     "cancel_text_in_pin_field": strict.flag,
     "status_faults": strict.list_of(strict.one_of(StatusFault)),
     "status_flip": strict.list_of(strict.text),
+    "status_lag_s": strict.seconds,
     "visible_after_s": strict.seconds,
+    "visible_until_s": strict.optional(strict.seconds),
     "flip_to_delivered_after_s": strict.optional(strict.seconds),
+    "reverse_after_s": strict.optional(strict.seconds),
 }
 
 PLAIN = Fate()
@@ -182,7 +197,7 @@ class FateBook:
     """The scripts that control requests have set, and the mix for everything else."""
 
     def __init__(self, seed: str, mix: str) -> None:
-        self._seed = seed
+        self.seed = seed
         self._mix = MIXES[mix]
         self._by_recipient: dict[str, Script] = {}
         self._by_reference: dict[str, Script] = {}
@@ -197,17 +212,17 @@ class FateBook:
     def script_next(self, fate: Fate, times: int = 1) -> None:
         self._next.append(Script(fate, times))
 
-    def choose(self, reference: str, recipient: str) -> Fate:
+    def choose(self, reference: str, recipient: str, now: float) -> Fate:
         """The recipient's script, else the reference's, else the next of the queue, else the mix."""
         for scripts, key in ((self._by_recipient, recipient), (self._by_reference, reference)):
             if key in scripts:
                 return _use(scripts, key)
         if self._next:
             return self._take_next()
-        return self._mix(random.Random(f"{self._seed}:{reference}"))
+        return self._mix(random.Random(f"{self.seed}:{reference}"))
 
-    def pin_for(self, reference: str, execution: int, which: str) -> str:
-        return make_pin(f"{self._seed}:{reference}:{execution}:{which}")
+    def pin_for(self, key: str) -> str:
+        return make_pin(f"{self.seed}:{key}")
 
     def _take_next(self) -> Fate:
         script = self._next[0]

@@ -12,6 +12,10 @@ from typing import Any
 Entry = dict[str, Any]
 
 LAZY_EVENTS = frozenset({"checked"})
+KEPT = (
+    *("dialect", "order_id", "reference", "execution"),
+    *("account", "product", "kupur", "recipient", "quantity", "cost"),
+)
 
 
 class Ledger:
@@ -81,25 +85,25 @@ def summary(entries: Iterable[Entry]) -> dict[str, Any]:
         "refused": counts["refused"],
         "repeats": counts["repeat"],
         "checked": counts["checked"],
-        "double_executions": len(rows) - len({row["reference"] for row in rows}),
+        "double_executions": sum(row["execution"] > 1 for row in rows),
         "rows": rows,
     }
 
 
 def purchase_rows(entries: Iterable[Entry]) -> list[Entry]:
     """One row per `bought` event, with the state and the PINs that later entries gave it."""
-    rows: dict[tuple[str, int], Entry] = {}
+    rows: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         if entry["event"] == "bought":
-            rows[entry["reference"], entry["execution"]] = _new_row(entry)
+            rows[entry["dialect"], entry["order_id"]] = _new_row(entry)
         elif entry["event"] == "finished":
-            _finish_row(rows[entry["reference"], entry["execution"]], entry)
+            _finish_row(rows[entry["dialect"], entry["order_id"]], entry)
     return list(rows.values())
 
 
 def _new_row(entry: Entry) -> Entry:
-    kept = ("reference", "execution", "account", "product", "kupur", "recipient", "cost")
-    return {name: entry[name] for name in kept} | {
+    return {name: entry[name] for name in KEPT} | {
+        "charged": entry["cost"],
         "state": "waiting",
         "pin": None,
         "pins": [],
@@ -110,10 +114,10 @@ def _new_row(entry: Entry) -> Entry:
 
 def _finish_row(row: Entry, entry: Entry) -> None:
     row["state"] = entry["state"]
+    row["charged"] = entry["charged"]
     row["finished_at"] = entry["at"]
-    if entry["pin"] is not None and entry["pin"] not in row["pins"]:
-        row["pins"].append(entry["pin"])
-        row["pin"] = row["pins"][0]
+    row["pins"] += [pin for pin in entry["pins"] if pin not in row["pins"]]
+    row["pin"] = row["pins"][0] if row["pins"] else None
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 
 from apps.simulator import control, wire
 from apps.simulator.clock import Clock
-from apps.simulator.dialects import get_dialect
+from apps.simulator.dialect import Endpoint
+from apps.simulator.dialects import find_route
+from apps.simulator.faults import DOWN, NO_SUCH_PAGE
+from apps.simulator.ledger import Ledger
 from apps.simulator.switches import Down
 from apps.simulator.wire import Ending, Reply, Request
 from apps.simulator.world import World
@@ -26,7 +29,6 @@ FLOOD_CHUNKS = 4096
 # struct linger is two ints, on Windows two shorts: on, zero seconds; close() then sends RST.
 LINGER_ZERO = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
-NO_SUCH_PAGE = Reply(b"not found", 404, "text/plain")
 BAD_REQUEST = Reply(b"bad request", 400, "text/plain")
 
 
@@ -38,10 +40,11 @@ class Connection:
 
 
 class Server:
-    def __init__(self, world: World, clock: Clock) -> None:
-        self._world = world
+    def __init__(self, worlds: Mapping[str, World], truth: Ledger, clock: Clock) -> None:
+        self._worlds = worlds
+        self._truth = truth
         self._clock = clock
-        self._control = control.Control(world, clock, self)
+        self._control = control.Control(worlds, truth, clock, self)
         self._connections: set[Connection] = set()
         self._address = ("", 0)
         self._listening: asyncio.Server | None = None
@@ -62,7 +65,7 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._world.truth.close()
+        self._truth.close()
 
     # Connections
 
@@ -88,23 +91,36 @@ class Server:
             return await _speak(connection, BAD_REQUEST, keep_alive=False)
         connection.is_control = request.path.startswith(control.PREFIX)
         reply = self._answer(request)
-        self._world.truth.sync()
+        self._truth.sync()
         return await _speak(connection, reply, request.keep_alive)
 
     def _answer(self, request: Request) -> Reply:
-        now = self._clock.now()
-        self._world.settle(now)
         if request.path.startswith(control.PREFIX):
+            self._settle()
             return self._control.answer(request)
-        dialect = get_dialect(request.path)
-        return dialect(request, self._world, now) if dialect else NO_SUCH_PAGE
+        route = find_route(request.path)
+        if route is None:
+            return NO_SUCH_PAGE
+        world, now = self._worlds[route[0]], self._clock.now()
+        world.settle(now)
+        return DOWN[world.switches.down] if world.switches.down else self._call(route[1], request, world, now)
+
+    def _call(self, endpoint: Endpoint, request: Request, world: World, now: float) -> Reply:
+        try:
+            return endpoint(request, world, now)
+        except wire.BadRequest:
+            return BAD_REQUEST
+
+    def _settle(self) -> None:
+        for world in self._worlds.values():
+            world.settle(self._clock.now())
 
     async def _settle_for_ever(self) -> None:
         while True:
             await asyncio.sleep(SETTLE_EVERY_S)
-            self._world.settle(self._clock.now())
-            self._world.truth.sync()
-            self._world.truth.flush()
+            self._settle()
+            self._truth.sync()
+            self._truth.flush()
 
     # What the control API does to the sockets; its own connections are spared.
 
@@ -115,7 +131,7 @@ class Server:
         self._connections -= doomed
         return len(doomed)
 
-    def apply_down(self, down: Down | None, for_s: float | None) -> None:
+    def apply_down(self, world: World, down: Down | None, for_s: float | None) -> None:
         """Open or close the listening socket; real seconds, because a closed one cannot be told of others."""
         if self._lift:
             self._lift.cancel()
@@ -124,11 +140,11 @@ class Server:
         else:
             self._listen_again()
         if down and for_s is not None:
-            self._lift = asyncio.get_running_loop().call_later(for_s, self._lift_down)
+            self._lift = asyncio.get_running_loop().call_later(for_s, self._lift_down, world)
 
-    def _lift_down(self) -> None:
-        self._world.switches = replace(self._world.switches, down=None, down_for_s=None)
-        self.apply_down(None, None)
+    def _lift_down(self, world: World) -> None:
+        world.switches = replace(world.switches, down=None, down_for_s=None)
+        self.apply_down(world, None, None)
 
     def _refuse_connections(self) -> None:
         self.reset_connections()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 MAX_FIELDS = 200
@@ -30,9 +33,20 @@ class Ending(StrEnum):
 class Request:
     method: str
     path: str
-    params: dict[str, str]
+    params: dict[str, str]  # query and form fields, the form winning
+    headers: dict[str, str] = field(default_factory=dict)  # names in lower case
     body: bytes = b""
     keep_alive: bool = True
+
+    def read_json(self) -> dict[str, Any]:
+        """The body as a JSON object with its numbers as Decimal; raises BadRequest."""
+        try:
+            value = json.loads(self.body, parse_float=Decimal)
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        if not isinstance(value, dict):
+            raise BadRequest("the body is no JSON object")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ def build_request(head: Head, body: bytes) -> Request:
     fields = read_fields(head.query)
     if body and head.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         fields.update(read_fields(body.decode("latin-1")))
-    return Request(head.method, head.path, fields, body, head.keep_alive)
+    return Request(head.method, head.path, fields, head.headers, body, head.keep_alive)
 
 
 def read_fields(encoded: str) -> dict[str, str]:

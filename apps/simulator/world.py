@@ -1,28 +1,36 @@
-"""The provider's own world: balance, purchases and what becomes of them in time; knows no wire format."""
+"""A provider's own world: balance, purchases and what becomes of them in time; knows no wire format."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from apps.simulator.catalogue import BY_PAIR, Product
+from apps.simulator.dialect import Dialect, Product, Words
 from apps.simulator.fates import PLAIN, BlankForm, Fate, FateBook, Final, StatusFault, fate_as_json, parse_fate
 from apps.simulator.ledger import Entry, Ledger
-from apps.simulator.switches import Switches
+
+ONE = Decimal(1)
+MICRO = Decimal("0.000001")
 
 
 class BalanceTooLow(Exception):
-    """The dealer cannot pay for this product."""
+    """The account cannot pay for this product."""
 
 
 class State(StrEnum):
     WAITING = "waiting"
     DELIVERED = "delivered"
+    PARTIAL = "partial"
     CANCELLED = "cancelled"
+    REVERSED = "reversed"
+
+
+GIVING = frozenset({State.DELIVERED, State.PARTIAL})
 
 
 class Step(StrEnum):
@@ -32,158 +40,296 @@ class Step(StrEnum):
     LATE_PIN = "late_pin"
     SECOND_PIN = "second_pin"
     FLIP = "flip"
+    REVERSE = "reverse"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who may buy; `secrets` are those beyond the password, such as a webhook's."""
+
+    login: str
+    password: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One placing request as it arrived."""
+    """One placing request as it arrived; `reference` is empty where the protocol has none."""
 
     account: str
     reference: str
     product: str
-    kupur: str
-    recipient: str
+    kupur: str = ""
+    recipient: str = ""
+    quantity: Decimal = ONE
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class StatusScript:
+    """What the next status questions about one order get before the truth."""
+
+    faults: deque[StatusFault]
+    flips: deque[str]
+
+    def next_fault(self) -> StatusFault | None:
+        return self.faults.popleft() if self.faults else None
+
+    def next_flip(self) -> str | None:
+        return self.flips.popleft() if self.flips else None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What was true of a purchase from `at` on."""
+
+    at: float
+    state: State
+    pins: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Purchase:
     ask: Ask
+    order_id: str
     execution: int
     cost: Decimal
     balance_after: Decimal
     bought_at: float
     fate: Fate
-    pin: str | None
-    second_pin: str | None
+    script: StatusScript
+    planned_pins: tuple[str, ...]
+    second_pin: str
     state: State = State.WAITING
     finished_at: float = 0.0
     is_flipped: bool = False
     pins_given: list[str] = field(default_factory=list)
+    history: list[Moment] = field(default_factory=list)
+
+    @property
+    def delivered(self) -> Decimal:
+        """How much of the ordered quantity a partial delivery holds."""
+        return min(Decimal(self.fate.delivered or 0), self.ask.quantity)
+
+    def charged_in(self, state: State) -> Decimal:
+        """What the account pays for this purchase in a state: the rest of a partial one is given back."""
+        if state is State.PARTIAL:
+            return (self.cost * self.delivered / self.ask.quantity).quantize(MICRO)
+        return Decimal(0) if state in (State.CANCELLED, State.REVERSED) else self.cost
+
+    def is_visible(self, now: float) -> bool:
+        until = self.fate.visible_until_s
+        age = now - self.bought_at
+        return age >= self.fate.visible_after_s and (until is None or age < until)
+
+    def at(self, moment: float) -> Moment:
+        """What a reader sees who knows everything up to a moment and nothing after it."""
+        known = [each for each in self.history if each.at <= moment]
+        return known[-1] if known else Moment(self.bought_at, State.WAITING, ())
 
     def next_step(self) -> tuple[float, Step] | None:
         """The next thing that time alone will do to this purchase."""
+        return min(self._coming(), default=None)
+
+    def _coming(self) -> Iterator[tuple[float, Step]]:
         fate = self.fate
         if self.state is State.WAITING and fate.final is not Final.NEVER:
-            return self.bought_at + fate.complete_after_s, Step.COMPLETE
-        if self.state is State.CANCELLED and fate.flip_to_delivered_after_s is not None and not self.is_flipped:
-            return self.finished_at + fate.flip_to_delivered_after_s, Step.FLIP
-        if self.state is State.DELIVERED and self.pin is not None:
-            return self._next_pin()
-        return None
+            yield self.bought_at + fate.complete_after_s, Step.COMPLETE
+        elif self.state is State.CANCELLED and fate.flip_to_delivered_after_s is not None and not self.is_flipped:
+            yield self.finished_at + fate.flip_to_delivered_after_s, Step.FLIP
+        elif self.state in GIVING:
+            yield from self._coming_pins()
+            if fate.reverse_after_s is not None:
+                yield self.finished_at + fate.reverse_after_s, Step.REVERSE
 
-    def _next_pin(self) -> tuple[float, Step] | None:
-        fate = self.fate
-        if not self.pins_given and fate.pin_late_s is not None:
-            return self.finished_at + fate.pin_late_s, Step.LATE_PIN
-        if fate.second_pin_after_s is not None and self.second_pin not in self.pins_given:
-            return self.finished_at + fate.second_pin_after_s, Step.SECOND_PIN
-        return None
+    def _coming_pins(self) -> Iterator[tuple[float, Step]]:
+        if not self.planned_pins:
+            return
+        if not self.pins_given and self.fate.pin_late_s is not None:
+            yield self.finished_at + self.fate.pin_late_s, Step.LATE_PIN
+        elif self.fate.second_pin_after_s is not None and self.second_pin not in self.pins_given:
+            yield self.finished_at + self.fate.second_pin_after_s, Step.SECOND_PIN
 
 
-@dataclass(slots=True)
-class StatusScript:
-    """What the next status questions about one reference get before the truth."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one question about one order finds: the truth, or what its fate shows instead; no purchase: not found."""
 
-    faults: deque[StatusFault]
-    flips: deque[str]
+    purchase: Purchase | None
+    state: State | None = None
+    word: str = ""
+    pins: tuple[str, ...] = ()
+    fault: StatusFault | None = None
+
+    @property
+    def delivered(self) -> Decimal:
+        """Units delivered in the state that is shown."""
+        if self.purchase is None or self.state not in GIVING:
+            return Decimal(0)
+        return self.purchase.delivered if self.state is State.PARTIAL else self.purchase.ask.quantity
+
+    @property
+    def charged(self) -> Decimal:
+        """What the provider keeps of the cost in the state that is shown."""
+        return self.purchase.charged_in(self.state) if self.purchase and self.state else Decimal(0)
+
+
+NOT_FOUND = Look(None)
 
 
 class World:
-    def __init__(self, login: str, password: str, balance: Decimal, fates: FateBook, truth: Ledger) -> None:
-        self.login = login
-        self.password = password
+    def __init__(self, dialect: Dialect, account: Account, balance: Decimal, fates: FateBook, truth: Ledger) -> None:
+        self.dialect = dialect
+        self.account = account
         self.balance = balance
         self.fates = fates
         self.truth = truth
-        self.switches = Switches()
-        self._purchases: dict[str, list[Purchase]] = {}
+        self.switches: Any = dialect.switches  # the dialect's own class: only its file reads more than the base
+        self._executions: dict[str, list[Purchase]] = {}
+        self._by_order_id: dict[str, Purchase] = {}
         self._scripts: dict[str, StatusScript] = {}
+        self._asked = 0
         self._due: list[tuple[float, int, Step, Purchase]] = []
         self._due_count = 0
+
+    @property
+    def words(self) -> Words:
+        return self.dialect.words
 
     # Placing
 
     def receive(self, ask: Ask, now: float, is_ours: bool) -> Fate:
         """Record that a placing request arrived and choose its fate; a stranger or a repeat uses up no script."""
-        is_fresh = is_ours and (ask.reference not in self._purchases or self.buys_again)
-        fate = self.fates.choose(ask.reference, ask.recipient) if is_fresh else None
-        self.truth.record("asked", now, **_ask_fields(ask), fate=fate_as_json(fate) if fate else None)
-        if fate:
+        self._asked += 1
+        is_fresh = is_ours and (self.switches.buys_again or not self.first_of(ask.reference, now))
+        key = ask.reference or f"#{self._asked}"
+        fate = self.fates.choose(key, ask.recipient, now) if is_fresh else None
+        self._record("asked", now, **_ask_fields(ask), fate=fate_as_json(fate) if fate else None)
+        if fate and ask.reference:
             self._scripts[ask.reference] = _status_script(fate)
         return fate or PLAIN
 
-    @property
-    def buys_again(self) -> bool:
-        return self.switches.repeat_policy == "buys_again"
-
     def record_refused(self, ask: Ask, now: float, text: str) -> None:
-        self.truth.record("refused", now, account=ask.account, reference=ask.reference, text=text)
+        self._record("refused", now, account=ask.account, reference=ask.reference, text=text)
 
     def record_repeat(self, ask: Ask, now: float, done: str) -> None:
-        self.truth.record("repeat", now, account=ask.account, reference=ask.reference, done=done)
+        self._record("repeat", now, account=ask.account, reference=ask.reference, done=done)
 
     def buy(self, ask: Ask, product: Product, fate: Fate, now: float) -> Purchase:
         """Charge and keep the purchase, as often as its fate says; raises BalanceTooLow with nothing bought."""
-        cost = Decimal(fate.cost or product.fiyat)
+        cost = product.cost * ask.quantity if fate.cost is None else Decimal(fate.cost)
         if self.balance < cost * fate.executions:
             raise BalanceTooLow
-        return [self._buy_once(ask, product, fate, cost, now) for _ in range(fate.executions)][-1]
+        script = self._scripts.get(ask.reference) or _status_script(fate)
+        return [self._buy_once(ask, product, fate, cost, script, now) for _ in range(fate.executions)][-1]
 
-    def _buy_once(self, ask: Ask, product: Product, fate: Fate, cost: Decimal, now: float) -> Purchase:
-        execution = len(self._purchases.get(ask.reference, ())) + 1
-        pin, second_pin = self._pins(ask.reference, execution, product, fate)
+    def _buy_once(
+        self, ask: Ask, product: Product, fate: Fate, cost: Decimal, script: StatusScript, now: float
+    ) -> Purchase:
+        execution = len(self._executions.get(ask.reference, ())) + 1 if ask.reference else 1
+        order_id = self.dialect.order_id(len(self._by_order_id) + 1, self.fates.seed)
+        pins, second = self._pins(f"{ask.reference or order_id}:{execution}", ask, product, fate)
         self.balance -= cost
-        purchase = Purchase(ask, execution, cost, self.balance, now, fate, pin, second_pin)
-        self.truth.record(
+        purchase = Purchase(ask, order_id, execution, cost, self.balance, now, fate, script, pins, second)
+        self._record(
             "bought",
             now,
             **_ask_fields(ask),
+            order_id=order_id,
             execution=execution,
             cost=str(cost),
             balance=str(self.balance),
-            planned_pins=[pin, second_pin],
+            planned_pins=[*pins, second],
+            fate=fate_as_json(fate),
         )
         self._keep(purchase)
+        self._plan(purchase)
         self.settle(now)
         return purchase
 
-    def _pins(self, reference: str, execution: int, product: Product, fate: Fate) -> tuple[str | None, str | None]:
+    def _pins(self, key: str, ask: Ask, product: Product, fate: Fate) -> tuple[tuple[str, ...], str]:
+        second = fate.second_pin or self.fates.pin_for(f"{key}:second")
         is_blank = fate.pin_blank_form is not BlankForm.NONE and fate.pin_late_s is None
-        pin = fate.pin
-        if pin is None and product.gives_pin and not is_blank:
-            pin = self.fates.pin_for(reference, execution, "first")
-        return pin, fate.second_pin or self.fates.pin_for(reference, execution, "second")
+        if fate.pin is None and (is_blank or not product.gives_codes):
+            return (), second
+        first = fate.pin or self.fates.pin_for(f"{key}:first")
+        return (first, *(self.fates.pin_for(f"{key}:code-{n}") for n in range(2, int(ask.quantity) + 1))), second
 
     def _keep(self, purchase: Purchase) -> None:
-        self._purchases.setdefault(purchase.ask.reference, []).append(purchase)
-        self._plan(purchase)
+        self._by_order_id[purchase.order_id] = purchase
+        if purchase.ask.reference:
+            self._executions.setdefault(purchase.ask.reference, []).append(purchase)
 
     # Looking
 
     def purchases(self) -> Iterable[Purchase]:
-        return (purchase for executions in self._purchases.values() for purchase in executions)
+        return self._by_order_id.values()
 
-    def first_of(self, reference: str) -> Purchase | None:
-        executions = self._purchases.get(reference)
-        return executions[0] if executions else None
+    def first_of(self, reference: str, now: float) -> Purchase | None:
+        """The purchase that makes this reference a repeat, unless the provider has forgotten it or is still busy."""
+        executions = self._executions.get(reference)
+        return executions[0] if executions and self._is_known(executions[-1], now) else None
 
-    def get_visible(self, reference: str, now: float) -> Purchase | None:
-        """The latest purchase of the reference, unless its fate still hides it."""
-        executions = self._purchases.get(reference)
-        if not executions or now < executions[-1].bought_at + executions[-1].fate.visible_after_s:
-            return None
-        return executions[-1]
+    def _is_known(self, purchase: Purchase, now: float) -> bool:
+        age = now - purchase.bought_at
+        life = self.switches.reference_life_s
+        is_busy = self.switches.is_racy and age < purchase.fate.answer_delay_s
+        return not is_busy and (life is None or age < life)
 
-    def next_fault(self, reference: str) -> StatusFault | None:
-        script = self._scripts.get(reference)
-        return script.faults.popleft() if script and script.faults else None
+    def latest_of(self, reference: str) -> Purchase | None:
+        executions = self._executions.get(reference)
+        return executions[-1] if executions else None
 
-    def next_flip(self, reference: str) -> str | None:
-        script = self._scripts.get(reference)
-        return script.flips.popleft() if script and script.flips else None
+    def by_order_id(self, order_id: str) -> Purchase | None:
+        return self._by_order_id.get(order_id)
 
-    def record_checked(self, reference: str, now: float, told: str, by: str) -> None:
-        self.truth.record("checked", now, account=self.login, reference=reference, told=told, by=by)
+    def other_than(self, purchase: Purchase) -> Purchase:
+        """Any other purchase, for an answer that is about the wrong order; the same one where there is no other."""
+        return next((other for other in reversed(self._by_order_id.values()) if other is not purchase), purchase)
+
+    def look(self, now: float, *, reference: str = "", order_id: str = "") -> Look:
+        """Answer a status question by our reference or by the provider's id, and write down what was told."""
+        purchase = self.by_order_id(order_id) if order_id else self.latest_of(reference)
+        script = purchase.script if purchase else self._scripts.get(reference)
+        look, by = self._look(purchase, script, now)
+        known = purchase.ask.reference if purchase else reference
+        self._record_checked(known, purchase.order_id if purchase else order_id, look, by, now)
+        return look
+
+    def view(self, purchase: Purchase | None, now: float) -> Look:
+        """What is true of a purchase, as far as its provider's status side knows; asks nothing, writes nothing."""
+        if purchase is None:
+            return NOT_FOUND
+        seen = purchase.at(now - purchase.fate.status_lag_s)
+        return Look(purchase, seen.state, self.words.states[seen.state], seen.pins)
+
+    def _look(self, purchase: Purchase | None, script: StatusScript | None, now: float) -> tuple[Look, str]:
+        fault = script.next_fault() if script else None
+        is_hidden = purchase is None or not purchase.is_visible(now)
+        seen = NOT_FOUND if is_hidden else self.view(purchase, now)
+        if fault is not None:
+            return self._faulty(seen, fault, now), "fault"
+        flip = script.next_flip() if script and seen.purchase else None
+        if flip is None:
+            return seen, "world"
+        return Look(seen.purchase, self._state_of(flip), flip, seen.pins), "flip"
+
+    def _faulty(self, seen: Look, fault: StatusFault, now: float) -> Look:
+        if fault is StatusFault.NOT_FOUND:
+            return Look(None, fault=fault)
+        if fault is StatusFault.OTHER_ORDER and seen.purchase:
+            return replace(self.view(self.other_than(seen.purchase), now), fault=fault)
+        word = self.words.unknown_state if fault is StatusFault.UNKNOWN_WORD else seen.word
+        return Look(seen.purchase, seen.state, word, seen.pins, fault)
+
+    def _state_of(self, word: str) -> State | None:
+        return next((state for state, known in self.words.states.items() if known == word), None)
+
+    def _record_checked(self, reference: str, order_id: str, look: Look, by: str, now: float) -> None:
+        told = look.fault or (look.word if look.purchase else "not_found")
+        self._record(
+            "checked", now, account=self.account.login, reference=reference, order_id=order_id, told=told, by=by
+        )
 
     # Time
 
@@ -195,14 +341,10 @@ class World:
                 STEPS[step](self, purchase, at)
                 self._plan(purchase)
 
-    def finish(self, reference: str, final: Final, now: float) -> Purchase | None:
-        """Deliver or cancel the latest purchase of a reference at once, whatever its state."""
-        executions = self._purchases.get(reference)
-        if not executions or final is Final.NEVER:
-            return None
-        self._end(executions[-1], State(final), now, "control")
-        self._plan(executions[-1])
-        return executions[-1]
+    def finish(self, purchase: Purchase, final: Final, now: float) -> None:
+        """Bring a purchase to this end at once, whatever its state."""
+        self._end(purchase, State(final), now, "control")
+        self._plan(purchase)
 
     def _plan(self, purchase: Purchase) -> None:
         due = purchase.next_step()
@@ -216,71 +358,75 @@ class World:
     def _flip(self, purchase: Purchase, at: float) -> None:
         self._end(purchase, State.DELIVERED, at, Step.FLIP)
 
+    def _reverse(self, purchase: Purchase, at: float) -> None:
+        self._end(purchase, State.REVERSED, at, Step.REVERSE)
+
     def _end(self, purchase: Purchase, state: State, at: float, by: str) -> None:
-        self.balance += _charged(purchase.state, purchase.cost) - _charged(state, purchase.cost)
-        gives_now = state is State.DELIVERED and (purchase.fate.pin_late_s is None or by == "control")
-        _apply_end(purchase, state, at, by, purchase.pin if gives_now else None)
-        self._record_finished(purchase, at, by, purchase.pin if gives_now else None)
+        self.balance += purchase.charged_in(purchase.state) - purchase.charged_in(state)
+        gives_now = state in GIVING and (purchase.fate.pin_late_s is None or by == "control")
+        self._change(purchase, state, at, by, _given_in(purchase, state) if gives_now else ())
 
     def _give_late_pin(self, purchase: Purchase, at: float) -> None:
-        self._give(purchase, purchase.pin, at, Step.LATE_PIN)
+        self._change(purchase, purchase.state, at, Step.LATE_PIN, _given_in(purchase, purchase.state))
 
     def _give_second_pin(self, purchase: Purchase, at: float) -> None:
-        self._give(purchase, purchase.second_pin, at, Step.SECOND_PIN)
+        self._change(purchase, purchase.state, at, Step.SECOND_PIN, (purchase.second_pin,))
 
-    def _give(self, purchase: Purchase, pin: str | None, at: float, by: str) -> None:
-        _apply_pin(purchase, pin)
-        self._record_finished(purchase, at, by, pin)
-
-    def _record_finished(self, purchase: Purchase, at: float, by: str, pin: str | None) -> None:
-        self.truth.record(
+    def _change(self, purchase: Purchase, state: State, at: float, by: str, pins: tuple[str, ...]) -> None:
+        _apply(purchase, state, at, by, pins)
+        self._record(
             "finished",
             at,
             account=purchase.ask.account,
             reference=purchase.ask.reference,
+            order_id=purchase.order_id,
             execution=purchase.execution,
-            state=purchase.state,
-            pin=pin,
+            state=state,
+            pins=list(pins),
+            charged=str(purchase.charged_in(state)),
             balance=str(self.balance),
             by=by,
         )
+
+    def _record(self, event: str, at: float, **fields: Any) -> None:
+        self.truth.record(event, at, dialect=self.dialect.name, **fields)
 
     # After a restart
 
     def rebuild(self, entries: Iterable[Entry]) -> None:
         """Play the ledger back without writing to it; switches and unused scripts are not in it."""
-        asked: dict[str, Fate] = {}
         for entry in entries:
-            reference = entry.get("reference", "")
-            if entry["event"] == "asked" and entry["fate"] is not None:
-                asked[reference] = parse_fate(entry["fate"])
-                self._scripts[reference] = _status_script(asked[reference])
-            elif entry["event"] in REPLAYS:
-                REPLAYS[entry["event"]](self, entry, asked.get(reference, PLAIN))
+            if entry.get("dialect") == self.dialect.name and entry["event"] in REPLAYS:
+                REPLAYS[entry["event"]](self, entry)
         for purchase in self.purchases():
             self._plan(purchase)
 
-    def _replay_bought(self, entry: Entry, fate: Fate) -> None:
-        ask = Ask(*(entry[name] for name in ("account", "reference", "product", "kupur", "recipient")))
-        self.balance = Decimal(entry["balance"])
-        purchase = Purchase(
-            ask, entry["execution"], Decimal(entry["cost"]), self.balance, entry["at"], fate, *entry["planned_pins"]
-        )
-        self._purchases.setdefault(ask.reference, []).append(purchase)
+    def _replay_asked(self, entry: Entry) -> None:
+        self._asked += 1
+        if entry["fate"] is not None and entry["reference"]:
+            self._scripts[entry["reference"]] = _status_script(parse_fate(entry["fate"]))
 
-    def _replay_finished(self, entry: Entry, fate: Fate) -> None:
-        purchase = self._purchases[entry["reference"]][entry["execution"] - 1]
+    def _replay_bought(self, entry: Entry) -> None:
+        fate = parse_fate(entry["fate"])
+        script = self._scripts.get(entry["reference"]) or _status_script(fate)
+        *pins, second = entry["planned_pins"]
         self.balance = Decimal(entry["balance"])
-        if entry["by"] in (Step.LATE_PIN, Step.SECOND_PIN):
-            _apply_pin(purchase, entry["pin"])
-        else:
-            _apply_end(purchase, State(entry["state"]), entry["at"], entry["by"], entry["pin"])
+        cost = Decimal(entry["cost"])
+        place = (_read_ask(entry), entry["order_id"], entry["execution"])
+        self._keep(Purchase(*place, cost, self.balance, entry["at"], fate, script, tuple(pins), second))
 
-    def _replay_checked(self, entry: Entry, fate: Fate) -> None:
-        if entry["by"] == "fault":
-            self.next_fault(entry["reference"])
-        elif entry["by"] == "flip":
-            self.next_flip(entry["reference"])
+    def _replay_finished(self, entry: Entry) -> None:
+        self.balance = Decimal(entry["balance"])
+        purchase = self._by_order_id[entry["order_id"]]
+        _apply(purchase, State(entry["state"]), entry["at"], entry["by"], tuple(entry["pins"]))
+
+    def _replay_checked(self, entry: Entry) -> None:
+        purchase = self.by_order_id(entry["order_id"])
+        script = purchase.script if purchase else self._scripts.get(entry["reference"])
+        if script and entry["by"] == "fault":
+            script.next_fault()
+        elif script and entry["by"] == "flip":
+            script.next_flip()
 
 
 STEPS: dict[Step, Callable[[World, Purchase, float], None]] = {
@@ -288,17 +434,15 @@ STEPS: dict[Step, Callable[[World, Purchase, float], None]] = {
     Step.LATE_PIN: World._give_late_pin,
     Step.SECOND_PIN: World._give_second_pin,
     Step.FLIP: World._flip,
+    Step.REVERSE: World._reverse,
 }
 
-REPLAYS: dict[str, Callable[[World, Entry, Fate], None]] = {
+REPLAYS: dict[str, Callable[[World, Entry], None]] = {
+    "asked": World._replay_asked,
     "bought": World._replay_bought,
     "finished": World._replay_finished,
     "checked": World._replay_checked,
 }
-
-
-def find_product(product: str, kupur: str) -> Product | None:
-    return BY_PAIR.get((product, kupur))
 
 
 def advanced_by(entries: Iterable[Entry]) -> float:
@@ -306,31 +450,35 @@ def advanced_by(entries: Iterable[Entry]) -> float:
     return sum(float(entry["seconds"]) for entry in entries if entry["event"] == "advanced")
 
 
-def _apply_end(purchase: Purchase, state: State, at: float, by: str, pin: str | None) -> None:
-    purchase.state = state
-    purchase.finished_at = at
-    purchase.is_flipped = purchase.is_flipped or by == Step.FLIP
-    _apply_pin(purchase, pin)
+def _apply(purchase: Purchase, state: State, at: float, by: str, pins: tuple[str, ...]) -> None:
+    purchase.pins_given.extend(pin for pin in pins if pin not in purchase.pins_given)
+    if by not in (Step.LATE_PIN, Step.SECOND_PIN):
+        purchase.state = state
+        purchase.finished_at = at
+        purchase.is_flipped = purchase.is_flipped or by == Step.FLIP
+    purchase.history.append(Moment(at, state, tuple(purchase.pins_given)))
 
 
-def _apply_pin(purchase: Purchase, pin: str | None) -> None:
-    if pin is not None and pin not in purchase.pins_given:
-        purchase.pins_given.append(pin)
-
-
-def _charged(state: State, cost: Decimal) -> Decimal:
-    return Decimal(0) if state is State.CANCELLED else cost
+def _given_in(purchase: Purchase, state: State) -> tuple[str, ...]:
+    return purchase.planned_pins[: int(purchase.delivered)] if state is State.PARTIAL else purchase.planned_pins
 
 
 def _status_script(fate: Fate) -> StatusScript:
     return StatusScript(deque(fate.status_faults), deque(fate.status_flip))
 
 
-def _ask_fields(ask: Ask) -> dict[str, str]:
+def _ask_fields(ask: Ask) -> dict[str, Any]:
     return {
         "account": ask.account,
         "reference": ask.reference,
         "product": ask.product,
         "kupur": ask.kupur,
         "recipient": ask.recipient,
+        "quantity": str(ask.quantity),
+        "extra": dict(ask.extra),
     }
+
+
+def _read_ask(entry: Entry) -> Ask:
+    fixed = [entry[name] for name in ("account", "reference", "product", "kupur", "recipient")]
+    return Ask(*fixed, Decimal(entry["quantity"]), entry["extra"])

@@ -22,8 +22,16 @@ from apps.common.wire import Answer, HttpCall
 from apps.providers.adapters.znet import Znet
 from apps.providers.contract import Account, Balance, Code, OrderRef, Outcome, PlaceRequest, Result
 from apps.simulator.client import SimulatorProcess
+from apps.simulator.dialects.znet import (
+    BadPassword,
+    Encoding,
+    Endpoint,
+    NumberFormat,
+    RepeatPolicy,
+    UnknownReference,
+)
 from apps.simulator.fates import BlankForm, Final, Place, RefuseClass, StatusFault
-from apps.simulator.switches import BadPassword, Down, Encoding, Endpoint, NumberFormat, RepeatPolicy, UnknownReference
+from apps.simulator.switches import Down
 
 PIN_PRODUCT = {"oyun": "152", "kupur": "60"}
 DIRECT_PRODUCT = {"oyun": "210", "kupur": "100"}
@@ -42,6 +50,8 @@ BY_PLACE: dict[Place, Outcome] = {
     Place.ACCEPT_THEN_CODE_8: Outcome.UNKNOWN,
     Place.ACCEPT_THEN_FLOOD: Outcome.UNKNOWN,
     Place.ACCEPT_THEN_DRIP: Outcome.UNKNOWN,
+    Place.ACCEPT_THEN_RATE_LIMITED: Outcome.UNKNOWN,
+    Place.ACCEPT_THEN_OTHER_ORDER: Outcome.ACCEPTED,
     Place.REFUSE: Outcome.INSUFFICIENT_BALANCE,
     Place.UNLISTED_TEXT: Outcome.UNKNOWN,
     Place.CODE_8: Outcome.UNKNOWN,
@@ -51,6 +61,7 @@ BY_PLACE: dict[Place, Outcome] = {
     Place.ERROR_500_BEFORE: Outcome.UNKNOWN,
     Place.HTML_BEFORE: Outcome.UNKNOWN,
     Place.EMPTY_BEFORE: Outcome.UNKNOWN,
+    Place.RATE_LIMITED: Outcome.UNKNOWN,
 }
 BY_REFUSE_CLASS: dict[RefuseClass, Outcome] = {
     RefuseClass.BALANCE: Outcome.INSUFFICIENT_BALANCE,
@@ -60,7 +71,9 @@ BY_REFUSE_CLASS: dict[RefuseClass, Outcome] = {
 }
 BY_FINAL: dict[Final, Outcome] = {
     Final.DELIVERED: Outcome.COMPLETED,
+    Final.PARTIAL: Outcome.COMPLETED,
     Final.CANCELLED: Outcome.REJECTED,
+    Final.REVERSED: Outcome.REJECTED,
     Final.NEVER: Outcome.ACCEPTED,
 }
 BY_STATUS_FAULT: dict[StatusFault, Outcome] = {
@@ -75,6 +88,7 @@ BY_STATUS_FAULT: dict[StatusFault, Outcome] = {
     StatusFault.AUTH_TEXT: Outcome.AUTH_ERROR,
     StatusFault.UNKNOWN_WORD: Outcome.UNKNOWN,
     StatusFault.FLOOD: Outcome.UNKNOWN,
+    StatusFault.RATE_LIMITED: Outcome.UNKNOWN,
 }
 BY_UNKNOWN_REFERENCE: dict[UnknownReference, Outcome] = {
     UnknownReference.EMPTY: Outcome.UNKNOWN,
@@ -161,7 +175,8 @@ class TestTables:
         assert set(BY_PLACE) == set(Place)
         assert set(BY_REFUSE_CLASS) == set(RefuseClass)
         assert set(BY_FINAL) == set(Final)
-        assert set(BY_STATUS_FAULT) == set(StatusFault)
+        # A panel's answer names no order: that it is about another one cannot be seen.
+        assert set(BY_STATUS_FAULT) == set(StatusFault) - {StatusFault.OTHER_ORDER}
         assert set(BY_UNKNOWN_REFERENCE) == set(UnknownReference)
         assert set(BY_REPEAT) == set(RepeatPolicy)
         assert set(BY_BAD_PASSWORD) == set(BadPassword)
@@ -257,7 +272,7 @@ class TestAsking:
         reference, _ = shop.buy(final="cancelled", cancel_text="")
         assert (shop.find(reference).outcome, shop.find(reference).reason) == (Outcome.REJECTED, "")
 
-    @pytest.mark.parametrize("fault", StatusFault)
+    @pytest.mark.parametrize("fault", BY_STATUS_FAULT)
     def test_a_failed_question_is_no_news(self, shop: Shop, fault: StatusFault) -> None:
         reference, _ = shop.buy(status_faults=[fault])
         assert shop.find(reference).outcome is BY_STATUS_FAULT[fault]

@@ -269,6 +269,8 @@ EXPECTED: dict[Place, tuple[int, str] | str] = {
     Place.ACCEPT_THEN_FLOOD: (200, "flood"),
     Place.ACCEPT_THEN_DRIP: "hang",
     Place.ACCEPT_THEN_CODE_8: (200, "8|Bağlantı Hatası"),
+    Place.ACCEPT_THEN_RATE_LIMITED: (429, "too many requests"),
+    Place.ACCEPT_THEN_OTHER_ORDER: (200, "OK|"),
     Place.REFUSE: (200, "3|Bakiye Yetersiz"),
     Place.UNLISTED_TEXT: (200, "3|Talebiniz alınamadı, lütfen bayinizle görüşünüz"),
     Place.CODE_8: (200, "8|Bağlantı Hatası"),
@@ -278,6 +280,7 @@ EXPECTED: dict[Place, tuple[int, str] | str] = {
     Place.ERROR_500_BEFORE: (500, PAGE_500),
     Place.HTML_BEFORE: (200, HTML_PAGE),
     Place.EMPTY_BEFORE: (200, ""),
+    Place.RATE_LIMITED: (429, "too many requests"),
 }
 
 
@@ -291,7 +294,7 @@ class TestPlaceFate:
         simulator.set_fate(reference=reference, place=fate, cost="0.00")
         expected = EXPECTED[fate]
         seen = outcome(simulator, reference, PATIENCE_S if expected == "hang" else 5.0)
-        if fate is Place.ACCEPT:
+        if fate in (Place.ACCEPT, Place.ACCEPT_THEN_OTHER_ORDER):
             assert seen[1].startswith(expected[1])
         elif fate is Place.ACCEPT_THEN_CUT:
             assert str(seen) in ("cut after OK|0.00|", "cut after OK|0.00|9")
@@ -358,9 +361,9 @@ class TestFateChoice:
     def test_by_mix_is_the_same_for_the_same_seed(self) -> None:
         one, same, other = (FateBook(seed, "demo") for seed in ("1", "1", "2"))
         references = [str(number) for number in range(300)]
-        drawn = [one.choose(reference, "") for reference in references]
-        assert drawn == [same.choose(reference, "") for reference in references]
-        assert drawn != [other.choose(reference, "") for reference in references]
+        drawn = [one.choose(reference, "", 0.0) for reference in references]
+        assert drawn == [same.choose(reference, "", 0.0) for reference in references]
+        assert drawn != [other.choose(reference, "", 0.0) for reference in references]
         assert {fate.place for fate in drawn} == {Place.ACCEPT, Place.REFUSE, Place.ACCEPT_THEN_HANG}
 
 

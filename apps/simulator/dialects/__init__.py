@@ -1,17 +1,19 @@
-"""The dialects by the path under which each one answers."""
+"""The one table of dialects; add a line here and the server, the control API and the self-test know it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from apps.simulator.dialect import Dialect, Endpoint
 from apps.simulator.dialects import znet
-from apps.simulator.wire import Reply, Request
-from apps.simulator.world import World
 
-Answer = Callable[[Request, World, float], Reply]
-
-DIALECTS: tuple[tuple[str, Answer], ...] = (("/servis/", znet.answer),)
+DIALECTS: dict[str, Dialect] = {each.name: each for each in (znet.DIALECT,)}
+DEFAULT = znet.DIALECT.name
 
 
-def get_dialect(path: str) -> Answer | None:
-    return next((answer for prefix, answer in DIALECTS if path.startswith(prefix)), None)
+def find_route(path: str) -> tuple[str, Endpoint] | None:
+    """The dialect and endpoint of a path; `/<dialect>/...` names the dialect where two share a path."""
+    first, _, rest = path.removeprefix("/").partition("/")
+    if first in DIALECTS:
+        endpoint = DIALECTS[first].route(f"/{rest}")
+        return (first, endpoint) if endpoint else None
+    found = ((name, dialect.route(path)) for name, dialect in DIALECTS.items())
+    return next(((name, endpoint) for name, endpoint in found if endpoint), None)

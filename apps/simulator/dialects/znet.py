@@ -1,20 +1,125 @@
-"""The PIN half of the ZNET panels: four text endpoints under /servis/, from request and world to reply."""
+"""The PIN half of the ZNET panels: four text endpoints under /servis/, GET and POST alike."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from urllib.parse import quote_plus
 
-from apps.simulator.catalogue import PRODUCTS, Product
-from apps.simulator.fates import BlankForm, Fate, Place, RefuseClass, StatusFault
-from apps.simulator.switches import BadPassword, Down, Encoding, Endpoint, NumberFormat, RepeatPolicy, UnknownReference
-from apps.simulator.wire import Ending, Reply, Request
-from apps.simulator.world import Ask, BalanceTooLow, Purchase, State, World, find_product
+from apps.simulator import asking, placing, strict
+from apps.simulator.dialect import Dialect, Product, Refused, Words
+from apps.simulator.fates import BlankForm, RefuseClass, StatusFault
+from apps.simulator.switches import Switches
+from apps.simulator.wire import Reply, Request
+from apps.simulator.world import Ask, Look, Purchase, State, World
 
-STATE_CODES: dict[State, str] = {State.WAITING: "1", State.DELIVERED: "2", State.CANCELLED: "3"}
+
+class UnknownReference(StrEnum):
+    EMPTY = "empty"
+    CODE_3 = "3|"
+    COLON = "3:"
+    OK_3 = "OK|3|"
+
+
+class RepeatPolicy(StrEnum):
+    ORIGINAL = "original"
+    REFUSE_3 = "refuse_3"
+    CODE_8 = "code_8"
+    BUYS_AGAIN = "buys_again"
+
+
+class NumberFormat(StrEnum):
+    DOT = "dot"
+    COMMA = "comma"
+    BRACES = "braces"
+    TR_THOUSANDS = "tr_thousands"
+    EN_THOUSANDS = "en_thousands"
+
+
+class Encoding(StrEnum):
+    UTF_8 = "utf-8"
+    UTF_8_NO_CHARSET = "utf-8-no-charset"
+    CP1254 = "cp1254"
+    CP1254_NO_CHARSET = "cp1254-no-charset"
+    URLENCODED = "urlencoded"
+
+
+class BadPassword(StrEnum):
+    DOCUMENT = "document"
+    CLONE_A = "clone_a"
+    CLONE_B = "clone_b"
+
+
+class Endpoint(StrEnum):
+    BALANCE = "bakiye_kontrol"
+    PRODUCTS = "pin_listesi"
+    PLACE = "pin_ekle"
+    STATUS = "pin_kontrol"
+
+
+@dataclass(frozen=True, slots=True)
+class ZnetSwitches(Switches):
+    unknown_reference: UnknownReference = UnknownReference.CODE_3
+    repeat_policy: RepeatPolicy = RepeatPolicy.ORIGINAL
+    number_format: NumberFormat = NumberFormat.DOT
+    encoding: Encoding = Encoding.UTF_8
+    debt: str | None = None
+    bad_password: BadPassword = BadPassword.DOCUMENT
+    auth_fails_on: tuple[Endpoint, ...] = ()
+    price_as_number: bool = False
+
+    @property
+    def buys_again(self) -> bool:
+        return self.repeat_policy is RepeatPolicy.BUYS_AGAIN
+
+
+SWITCH_CHECKS: dict[str, strict.Check] = {
+    "unknown_reference": strict.one_of(UnknownReference),
+    "repeat_policy": strict.one_of(RepeatPolicy),
+    "number_format": strict.one_of(NumberFormat),
+    "encoding": strict.one_of(Encoding),
+    "debt": strict.optional(strict.money),
+    "bad_password": strict.one_of(BadPassword),
+    "auth_fails_on": strict.list_of(strict.one_of(Endpoint)),
+    "price_as_number": strict.flag,
+}
+
+
+_PIN = "PIN kodu ile teslim edilir"
+_DIRECT = "Oyuncu hesabına doğrudan yüklenir"
+
+
+def _product(*row: str, gives_codes: bool = True) -> Product:
+    """One row of `pin_listesi.php`: every value a string, as in the panels' document."""
+    listed = dict(zip(LISTED, row, strict=True))
+    return Product(listed["oyun_bilgi_id"], listed["kupur"], Decimal(listed["fiyat"]), gives_codes, listed)
+
+
+LISTED = ("id", "adi", "aciklama", "oyun_id", "oyun_adi", "fiyat", "kupur", "oyun_bilgi_id")
+
+# 100 is the kupur of two products on purpose: only the pair (oyun_bilgi_id, kupur) names one.
+PRODUCTS: tuple[Product, ...] = (
+    _product("1", "PUBG Mobile 60 UC", _PIN, "12", "PUBG Mobile", "31.50", "60", "152"),
+    _product("2", "PUBG Mobile 325 UC", _PIN, "12", "PUBG Mobile", "149.90", "325", "152"),
+    _product("3", "PUBG Mobile 660 UC", _PIN, "12", "PUBG Mobile", "289.75", "660", "152"),
+    _product("4", "Steam Cüzdan Kodu 50 TL", _PIN, "7", "Steam", "48.25", "50", "88"),
+    _product("5", "Steam Cüzdan Kodu 100 TL", _PIN, "7", "Steam", "96.40", "100", "88"),
+    _product("6", "Free Fire 100 Elmas", _DIRECT, "21", "Free Fire", "18.30", "100", "210", gives_codes=False),
+    _product("7", "Free Fire 310 Elmas", _DIRECT, "21", "Free Fire", "54.90", "310", "210", gives_codes=False),
+)
+
+# The panels have no word for a reversal; money that goes back looks like a cancellation.
+STATE_CODES: dict[State, str] = {
+    State.WAITING: "1",
+    State.DELIVERED: "2",
+    State.PARTIAL: "2",
+    State.CANCELLED: "3",
+    State.REVERSED: "3",
+}
+UNKNOWN_CODE = "7"
 
 BLANKS: dict[BlankForm, str] = {
     BlankForm.NONE: " ",
@@ -56,31 +161,11 @@ CONTENT_TYPES: dict[Encoding, tuple[str, str]] = {
     Encoding.URLENCODED: ("utf-8", "text/html; charset=utf-8"),
 }
 
-HTML_PAGE = "<!DOCTYPE html><html><head><title>Bakım</title></head><body>Sistem bakımdadır.</body></html>".encode()
-HTML_200 = Reply(HTML_PAGE)
-ERROR_500 = Reply(b"<html><body><h1>500 Internal Server Error</h1></body></html>", 500)
-ERROR_503 = Reply(HTML_PAGE, 503)
-NO_SUCH_PAGE = Reply(b"<html><body><h1>404 Not Found</h1></body></html>", 404)
-EMPTY = Reply()
-HANG = Reply(ending=Ending.HANG)
-RESET = Reply(ending=Ending.RESET)
-
-DOWN_REPLIES: dict[Down, Reply] = {Down.HTML: ERROR_503, Down.EMPTY: EMPTY, Down.HANG: HANG, Down.REFUSE: RESET}
-
-
-def answer(request: Request, world: World, now: float) -> Reply:
-    """Answer one request; GET and POST are the same."""
-    if world.switches.down is not None:
-        return DOWN_REPLIES[world.switches.down]
-    endpoint = ENDPOINTS.get(request.path)
-    return endpoint(request.params, world, now) if endpoint else NO_SUCH_PAGE
-
-
 # bakiye_kontrol.php
 
 
-def balance(params: dict[str, str], world: World, now: float) -> Reply:
-    if not _is_known(params, world, Endpoint.BALANCE):
+def balance(request: Request, world: World, now: float) -> Reply:
+    if not _is_known(request, world, Endpoint.BALANCE):
         return _bad_password(world, Endpoint.BALANCE)
     fields = ["OK", _number(world.balance, world)]
     if world.switches.debt is not None:
@@ -91,32 +176,24 @@ def balance(params: dict[str, str], world: World, now: float) -> Reply:
 # pin_listesi.php
 
 
-def products(params: dict[str, str], world: World, now: float) -> Reply:
-    if not _is_known(params, world, Endpoint.PRODUCTS):
+def products(request: Request, world: World, now: float) -> Reply:
+    if not _is_known(request, world, Endpoint.PRODUCTS):
         return _bad_password(world, Endpoint.PRODUCTS)
-    rows = [_product_row(product, world) for product in PRODUCTS]
+    rows = [_product_row(product.row, world) for product in PRODUCTS]
     return _json({"success": True, "result": rows, "error": None})
 
 
-def _product_row(product: Product, world: World) -> dict[str, object]:
-    row: dict[str, object] = dict(product.row())
+def _product_row(listed: Mapping[str, str], world: World) -> dict[str, object]:
     if world.switches.price_as_number:
-        row |= {"fiyat": float(product.fiyat), "para_birimi": "TRY"}
-    return row
+        return {**listed, "fiyat": float(listed["fiyat"]), "para_birimi": "TRY"}
+    return dict(listed)
 
 
 # pin_ekle.php
 
 
-def place(params: dict[str, str], world: World, now: float) -> Reply:
-    ask = _read_ask(params)
-    is_ours = _is_known(params, world, Endpoint.PLACE)
-    fate = world.receive(ask, now, is_ours)
-    if not is_ours:
-        return _refuse_stranger(ask, world, now)
-    if world.first_of(ask.reference):
-        return _repeat(ask, fate, world, now)
-    return _place_fresh(ask, fate, world, now)
+def place(request: Request, world: World, now: float) -> Reply:
+    return placing.place(_read_ask(request.params), world, now, is_ours=_is_known(request, world, Endpoint.PLACE))
 
 
 def _read_ask(params: dict[str, str]) -> Ask:
@@ -130,121 +207,56 @@ def _read_ask(params: dict[str, str]) -> Ask:
     )
 
 
-def _refuse_stranger(ask: Ask, world: World, now: float) -> Reply:
-    return _refuse(ask, BAD_PASSWORDS[world.switches.bad_password][Endpoint.PLACE], world, now)
-
-
-def _repeat(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
-    policy = world.switches.repeat_policy
-    world.record_repeat(ask, now, policy)
-    if policy is RepeatPolicy.BUYS_AGAIN:
-        return _place_fresh(ask, fate, world, now)
-    first = world.first_of(ask.reference)
-    if policy is RepeatPolicy.ORIGINAL and first:
-        return _accepted(first, world)
-    return _message(REPEAT_TEXTS[policy], world)
-
-
-def _place_fresh(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
-    outcome = _buy(ask, fate, world, now) if fate.place.buys else NOT_BOUGHT[fate.place](ask, fate, world, now)
-    return replace(outcome, delay_s=fate.answer_delay_s)
-
-
-def _buy(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
-    product = find_product(ask.product, ask.kupur)
+def _product_of(ask: Ask, world: World) -> Product:
     if not ask.reference:
-        return _refuse(ask, MISSING_PARAMETER, world, now)
+        raise Refused(MISSING_PARAMETER)
+    product = world.dialect.find_product(ask.product, ask.kupur)
     if product is None:
-        return _refuse(ask, NO_SUCH_PRODUCT, world, now)
-    try:
-        purchase = world.buy(ask, product, fate, now)
-    except BalanceTooLow:
-        return _refuse(ask, REFUSALS[RefuseClass.BALANCE], world, now)
-    return AFTER_BUYING[fate.place](_accepted(purchase, world), world)
+        raise Refused(NO_SUCH_PRODUCT)
+    return product
 
 
-def _accepted(purchase: Purchase, world: World) -> Reply:
+def _accepted(look: Look, world: World) -> Reply:
+    purchase = bought(look)
     return _text(f"OK|{_number(purchase.cost, world)}|{_number(purchase.balance_after, world)}", world)
 
 
-def _refuse(ask: Ask, text: str, world: World, now: float) -> Reply:
-    world.record_refused(ask, now, text)
-    return _message(text, world)
-
-
-def _refuse_by_fate(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
-    text = REFUSALS[fate.refuse_class] if fate.refuse_text is None else fate.refuse_text
-    return _refuse(ask, text, world, now)
-
-
-def _redirect(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
-    return Reply(status=302, headers=(("Location", fate.redirect_to),))
-
-
-AFTER_BUYING: dict[Place, Callable[[Reply, World], Reply]] = {
-    Place.ACCEPT: lambda accepted, world: accepted,
-    Place.ACCEPT_THEN_HANG: lambda accepted, world: HANG,
-    Place.ACCEPT_THEN_RESET: lambda accepted, world: RESET,
-    Place.ACCEPT_THEN_500: lambda accepted, world: ERROR_500,
-    Place.ACCEPT_THEN_HTML: lambda accepted, world: HTML_200,
-    Place.ACCEPT_THEN_EMPTY: lambda accepted, world: EMPTY,
-    Place.ACCEPT_THEN_CUT: lambda accepted, world: replace(accepted, ending=Ending.CUT),
-    Place.ACCEPT_THEN_HEADERS: lambda accepted, world: replace(accepted, ending=Ending.HEADERS_ONLY),
-    Place.ACCEPT_THEN_FLOOD: lambda accepted, world: replace(accepted, ending=Ending.FLOOD),
-    Place.ACCEPT_THEN_DRIP: lambda accepted, world: replace(accepted, ending=Ending.DRIP),
-    Place.ACCEPT_THEN_CODE_8: lambda accepted, world: _message(CODE_8_TEXT, world),
-}
-
-NOT_BOUGHT: dict[Place, Callable[[Ask, Fate, World, float], Reply]] = {
-    Place.REFUSE: _refuse_by_fate,
-    Place.UNLISTED_TEXT: lambda ask, fate, world, now: _refuse(ask, UNLISTED_TEXT, world, now),
-    Place.CODE_8: lambda ask, fate, world, now: _refuse(ask, CODE_8_TEXT, world, now),
-    Place.REDIRECT: _redirect,
-    Place.HANG_BEFORE: lambda ask, fate, world, now: HANG,
-    Place.RESET_BEFORE: lambda ask, fate, world, now: RESET,
-    Place.ERROR_500_BEFORE: lambda ask, fate, world, now: ERROR_500,
-    Place.HTML_BEFORE: lambda ask, fate, world, now: HTML_200,
-    Place.EMPTY_BEFORE: lambda ask, fate, world, now: EMPTY,
-}
+def _repeated(first: Look, world: World) -> tuple[str, Reply]:
+    policy = world.switches.repeat_policy
+    text = REPEAT_TEXTS.get(policy)
+    return policy, _message(text, world) if text else _accepted(first, world)
 
 
 # pin_kontrol.php
 
 
-def status(params: dict[str, str], world: World, now: float) -> Reply:
-    if not _is_known(params, world, Endpoint.STATUS):
+def status(request: Request, world: World, now: float) -> Reply:
+    if not _is_known(request, world, Endpoint.STATUS):
         return _bad_password(world, Endpoint.STATUS)
-    reference = params.get("tahsilat_api_islem_id", "")
-    fault = world.next_fault(reference)
-    if fault is not None:
-        world.record_checked(reference, now, fault, "fault")
-        return STATUS_FAULTS[fault](world)
-    purchase = world.get_visible(reference, now)
-    if purchase is None:
-        world.record_checked(reference, now, "not_found", "world")
-        return _not_found(world)
-    return _status_of(purchase, world, now)
+    look = world.look(now, reference=request.params.get("tahsilat_api_islem_id", ""))
+    return asking.answer([look], world, lambda: _tell(look, world))
 
 
-def _status_of(purchase: Purchase, world: World, now: float) -> Reply:
-    reference = purchase.ask.reference
-    flip = world.next_flip(reference)
-    code = flip or STATE_CODES[purchase.state]
-    world.record_checked(reference, now, code, "flip" if flip else "world")
-    return _text("|".join(["OK", code, *FIELDS.get(code, _fields_waiting)(purchase, world)]), world)
+def _tell(look: Look, world: World) -> Reply:
+    if look.purchase is None and look.fault is not StatusFault.UNKNOWN_WORD:
+        return _message(UNKNOWN_REFERENCES[world.switches.unknown_reference], world)
+    if look.fault is StatusFault.UNKNOWN_WORD:
+        return _message(f"OK|{UNKNOWN_CODE}| |Sorgulanıyor", world)
+    fields = FIELDS.get(look.word, _fields_waiting)(look, bought(look), world)
+    return _text("|".join(["OK", look.word, *fields]), world)
 
 
-def _fields_waiting(purchase: Purchase, world: World) -> tuple[str, str]:
-    shown = purchase.pin if purchase.fate.pin_while_waiting and purchase.pin else _blank(purchase)
+def _fields_waiting(look: Look, purchase: Purchase, world: World) -> tuple[str, str]:
+    shown = purchase.planned_pins[0] if purchase.fate.pin_while_waiting and purchase.planned_pins else _blank(purchase)
     return _field(shown, world), _field(_description(purchase, "İşlemde"), world)
 
 
-def _fields_delivered(purchase: Purchase, world: World) -> tuple[str, str]:
-    shown = purchase.pins_given[-1] if purchase.pins_given else _blank(purchase)
+def _fields_delivered(look: Look, purchase: Purchase, world: World) -> tuple[str, str]:
+    shown = look.pins[-1] if look.pins else _blank(purchase)
     return _field(shown, world), _field(_description(purchase, "Onaylandı"), world)
 
 
-def _fields_cancelled(purchase: Purchase, world: World) -> tuple[str, str]:
+def _fields_cancelled(look: Look, purchase: Purchase, world: World) -> tuple[str, str]:
     fate = purchase.fate
     reason = "İptal Edildi" if fate.cancel_text is None else fate.cancel_text
     if fate.cancel_text_in_pin_field:
@@ -252,7 +264,7 @@ def _fields_cancelled(purchase: Purchase, world: World) -> tuple[str, str]:
     return _field(_blank(purchase), world), _field(reason, world)
 
 
-FIELDS: dict[str, Callable[[Purchase, World], tuple[str, str]]] = {
+FIELDS: dict[str, Callable[[Look, Purchase, World], tuple[str, str]]] = {
     "1": _fields_waiting,
     "2": _fields_delivered,
     "3": _fields_cancelled,
@@ -267,34 +279,8 @@ def _blank(purchase: Purchase) -> str:
     return BLANKS[purchase.fate.pin_blank_form]
 
 
-def _not_found(world: World) -> Reply:
-    return _message(UNKNOWN_REFERENCES[world.switches.unknown_reference], world)
-
-
-STATUS_FAULTS: dict[StatusFault, Callable[[World], Reply]] = {
-    StatusFault.ERROR_500: lambda world: ERROR_500,
-    StatusFault.HTML: lambda world: HTML_200,
-    StatusFault.EMPTY: lambda world: EMPTY,
-    StatusFault.HANG: lambda world: HANG,
-    StatusFault.RESET: lambda world: RESET,
-    StatusFault.CUT: lambda world: replace(_text("OK|2|CUT-OFF-BEFORE-ITS-END|Onaylandı", world), ending=Ending.CUT),
-    StatusFault.FLOOD: lambda world: Reply(ending=Ending.FLOOD),
-    StatusFault.NOT_FOUND: _not_found,
-    StatusFault.AUTH_EMPTY: lambda world: EMPTY,
-    StatusFault.AUTH_TEXT: lambda world: _bad_password(world, Endpoint.STATUS),
-    StatusFault.UNKNOWN_WORD: lambda world: _message("OK|7| |Sorgulanıyor", world),
-}
-
-
 # Shared by all four
 
-
-ENDPOINTS: dict[str, Callable[[dict[str, str], World, float], Reply]] = {
-    f"/servis/{Endpoint.BALANCE}.php": balance,
-    f"/servis/{Endpoint.PRODUCTS}.php": products,
-    f"/servis/{Endpoint.PLACE}.php": place,
-    f"/servis/{Endpoint.STATUS}.php": status,
-}
 
 _CLONE_A = "OK|3|bayikodu yada sifre  geçersiz|0.00"
 _CLONE_B_STATUS = "3:Hatalı bayi kodu veya şifre:0"
@@ -312,8 +298,16 @@ BAD_PASSWORDS: dict[BadPassword, dict[Endpoint, str]] = {
 }
 
 
-def _is_known(params: dict[str, str], world: World, endpoint: Endpoint) -> bool:
-    is_right = params.get("kod") == world.login and params.get("sifre") == world.password
+def bought(look: Look) -> Purchase:
+    """The purchase of a look that found one."""
+    if look.purchase is None:
+        raise LookupError("nothing was bought")
+    return look.purchase
+
+
+def _is_known(request: Request, world: World, endpoint: Endpoint) -> bool:
+    account, params = world.account, request.params
+    is_right = params.get("kod") == account.login and params.get("sifre") == account.password
     return is_right and endpoint not in world.switches.auth_fails_on
 
 
@@ -354,3 +348,34 @@ def _text(body: str, world: World) -> Reply:
 
 def _json(value: object) -> Reply:
     return Reply(json.dumps(value, separators=(",", ":")).encode(), content_type="application/json")
+
+
+WORDS = Words(
+    states=STATE_CODES,
+    unknown_state=UNKNOWN_CODE,
+    refusals=REFUSALS,
+    unlisted=UNLISTED_TEXT,
+    uncertain=CODE_8_TEXT,
+    stranger=lambda world: BAD_PASSWORDS[world.switches.bad_password][Endpoint.PLACE],
+    bad_login=lambda world: _bad_password(world, Endpoint.STATUS),
+    product_of=_product_of,
+    accepted=_accepted,
+    refuse=_message,
+    repeated=_repeated,
+)
+
+DIALECT = Dialect(
+    name="znet",
+    routes={
+        f"/servis/{Endpoint.BALANCE}.php": balance,
+        f"/servis/{Endpoint.PRODUCTS}.php": products,
+        f"/servis/{Endpoint.PLACE}.php": place,
+        f"/servis/{Endpoint.STATUS}.php": status,
+    },
+    words=WORDS,
+    products=PRODUCTS,
+    currency="TRY",
+    balance=Decimal("100000.00"),
+    switches=ZnetSwitches(),
+    switch_checks=SWITCH_CHECKS,
+)
