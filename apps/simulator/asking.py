@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from apps.simulator.fates import StatusFault
-from apps.simulator.faults import ON_STATUS
+from apps.simulator.faults import ON_STATUS, mangled
 from apps.simulator.wire import Reply
 from apps.simulator.world import Look, World
 
 
 def answer(looks: Sequence[Look], world: World, tell: Callable[[], Reply]) -> Reply:
     """The dialect's telling of the looks, unless one of them has a fault that breaks the whole answer."""
-    fault = next((look.fault for look in looks if look.fault in ON_STATUS or look.fault is StatusFault.AUTH_TEXT), None)
-    if fault is StatusFault.AUTH_TEXT:
-        return world.words.bad_login(world)
-    return ON_STATUS[fault](tell()) if fault else tell()
+    for look in looks:
+        if look.fault is StatusFault.AUTH_TEXT:
+            return world.words.bad_login(world)
+        if look.fault in ON_STATUS:
+            return ON_STATUS[look.fault](tell(), look.fate)
+    return mangled(tell(), next((look.fate.status_mangle for look in looks if look.fate.status_mangle), None))

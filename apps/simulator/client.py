@@ -56,6 +56,13 @@ class ControlClient:
         """Queue a fate for the next orders that have no script of their own."""
         self.call("POST", "fates", {"next": orders, "fate": fate})
 
+    def set_spell(self, minutes: tuple[float, float], **fate: Any) -> None:
+        """Give every order between two minutes from now, unless it has a script of its own, this fate."""
+        self.call("POST", "fates", {"minutes": list(minutes), "fate": fate})
+
+    def use_mix(self, mix: str) -> None:
+        self.call("POST", "mix", {"mix": mix})
+
     def switch(self, **switches: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self.call("POST", "switches", switches)
         return answer

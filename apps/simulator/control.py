@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from apps.simulator import strict
 from apps.simulator.clock import Clock
 from apps.simulator.dialects import DEFAULT
-from apps.simulator.fates import Final, fate_as_json, parse_fate
+from apps.simulator.fates import MIXES, Final, fate_as_json, parse_fate
 from apps.simulator.ledger import Ledger
 from apps.simulator.switches import Down, switches_as_json, turn
 from apps.simulator.wire import Reply, Request
@@ -38,6 +38,7 @@ class Control:
             ("GET", "truth"): self._truth,
             ("GET", "switches"): self._switches,
             ("POST", "fates"): self._set_fate,
+            ("POST", "mix"): self._use_mix,
             ("POST", "switches"): self._turn_switches,
             ("POST", "advance"): self._advance,
             ("POST", "finish"): self._finish,
@@ -73,17 +74,27 @@ class Control:
 
     def _set_fate(self, world: World, body: dict[str, Any]) -> object:
         checked = strict.check_fields(body, FATE_REQUEST, "request")
-        targets = [name for name in ("recipient", "reference", "next") if name in checked]
+        targets = [name for name in ("recipient", "reference", "next", "minutes") if name in checked]
         if len(targets) != 1 or "fate" not in checked:
-            raise strict.BadValue("give a fate and exactly one of recipient, reference, next")
-        fate = checked["fate"]
+            raise strict.BadValue("give a fate and exactly one of recipient, reference, next, minutes")
+        fate, value = checked["fate"], checked[targets[0]]
         if targets == ["next"]:
-            world.fates.script_next(fate, checked["next"])
+            world.fates.script_next(fate, value)
         elif targets == ["recipient"]:
-            world.fates.script_recipient(checked["recipient"], fate, checked.get("times"))
+            world.fates.script_recipient(value, fate, checked.get("times"))
+        elif targets == ["reference"]:
+            world.fates.script_reference(value, fate, checked.get("times"))
         else:
-            world.fates.script_reference(checked["reference"], fate, checked.get("times"))
+            begins_at, ends_at = (self._clock.now() + 60 * minute for minute in value)
+            world.fates.script_spell(begins_at, ends_at, fate)
         return {"ok": True, "fate": fate_as_json(fate)}
+
+    def _use_mix(self, world: World, body: dict[str, Any]) -> object:
+        mix = strict.check_fields(body, {"mix": strict.text}, "request").get("mix")
+        if mix not in MIXES:
+            raise strict.BadValue(f"mix: must be one of {', '.join(MIXES)}")
+        world.fates.use_mix(mix)
+        return {"ok": True, "mix": mix}
 
     def _turn_switches(self, world: World, body: dict[str, Any]) -> object:
         world.switches = turn(world.switches, world.dialect.switch_checks, body)
@@ -119,10 +130,19 @@ def _next_times(value: object) -> int:
     return 1 if value is True else strict.count(value)
 
 
+def _minutes(value: object) -> tuple[float, ...]:
+    """From which to which minute, counted from the request on."""
+    pair: tuple[float, ...] = strict.list_of(strict.seconds)(value)
+    if len(pair) != 2 or pair[0] >= pair[1]:
+        raise ValueError("must be a list of two numbers, the first one smaller")
+    return pair
+
+
 FATE_REQUEST: dict[str, strict.Check] = {
     "recipient": strict.text,
     "reference": strict.text,
     "next": _next_times,
+    "minutes": _minutes,
     "times": strict.optional(strict.count),
     "fate": parse_fate,
 }

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from apps.simulator import strict
+from apps.simulator.laws import LAWS, Law
 
 PIN_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -87,13 +88,28 @@ class StatusFault(StrEnum):
     OTHER_ORDER = "other_order"
 
 
+class Mangle(StrEnum):
+    """What is wrong with the bytes of an answer that is whole as HTTP; the last two only change JSON."""
+
+    TRUNCATED = "truncated"
+    BOM = "bom"
+    NUL = "nul"
+    WRONG_CHARSET = "wrong_charset"
+    DUPLICATE_KEY = "duplicate_key"
+    NUMBER_AS_TEXT = "number_as_text"
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
     place: Place = Place.ACCEPT
     refuse_text: str | None = None
     refuse_class: RefuseClass = RefuseClass.BALANCE
     redirect_to: str = "http://127.0.0.1:1/servis/pin_ekle.php"
+    error_status: int = 500
     answer_delay_s: float = 0.0
+    replays: int = 0  # how often something on the way repeats the placing request by itself
+    place_mangle: Mangle | None = None
+    status_mangle: Mangle | None = None
     executions: int = 1
     cost: str | None = None
     complete_after_s: float = 0.0
@@ -102,6 +118,7 @@ class Fate:
     pin: str | None = None
     pin_blank_form: BlankForm = BlankForm.NONE
     pin_while_waiting: bool = False
+    pin_when_cancelled: bool = False
     pin_late_s: float | None = None
     second_pin_after_s: float | None = None
     second_pin: str | None = None
@@ -122,7 +139,11 @@ CHECKS: dict[str, strict.Check] = {
     "refuse_text": strict.optional(strict.text),
     "refuse_class": strict.one_of(RefuseClass),
     "redirect_to": strict.text,
+    "error_status": strict.error_status,
     "answer_delay_s": strict.seconds,
+    "replays": strict.whole,
+    "place_mangle": strict.optional(strict.one_of(Mangle)),
+    "status_mangle": strict.optional(strict.one_of(Mangle)),
     "executions": strict.count,
     "cost": strict.optional(strict.money),
     "complete_after_s": strict.seconds,
@@ -131,6 +152,7 @@ CHECKS: dict[str, strict.Check] = {
     "pin": strict.optional(strict.text),
     "pin_blank_form": strict.one_of(BlankForm),
     "pin_while_waiting": strict.flag,
+    "pin_when_cancelled": strict.flag,
     "pin_late_s": strict.optional(strict.seconds),
     "second_pin_after_s": strict.optional(strict.seconds),
     "second_pin": strict.optional(strict.text),
@@ -184,7 +206,15 @@ def demo_mix(rng: random.Random) -> Fate:
     return Fate(complete_after_s=rng.uniform(2, 8))
 
 
-MIXES: dict[str, Callable[[random.Random], Fate]] = {"none": plain_mix, "demo": demo_mix}
+def _by_law(law: Law) -> Callable[[random.Random], Fate]:
+    return lambda rng: Fate(complete_after_s=law(rng))
+
+
+MIXES: dict[str, Callable[[random.Random], Fate]] = {
+    "none": plain_mix,
+    "demo": demo_mix,
+    **{f"law-{name}": _by_law(law) for name, law in LAWS.items()},
+}
 
 
 @dataclass(slots=True)
@@ -193,12 +223,22 @@ class Script:
     times_left: int | None  # None: for ever
 
 
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A stretch of time in which every order without a script of its own gets one fate."""
+
+    begins_at: float
+    ends_at: float
+    fate: Fate
+
+
 class FateBook:
     """The scripts that control requests have set, and the mix for everything else."""
 
     def __init__(self, seed: str, mix: str) -> None:
         self.seed = seed
         self._mix = MIXES[mix]
+        self._spells: list[Spell] = []
         self._by_recipient: dict[str, Script] = {}
         self._by_reference: dict[str, Script] = {}
         self._next: deque[Script] = deque()
@@ -212,11 +252,20 @@ class FateBook:
     def script_next(self, fate: Fate, times: int = 1) -> None:
         self._next.append(Script(fate, times))
 
+    def script_spell(self, begins_at: float, ends_at: float, fate: Fate) -> None:
+        self._spells.append(Spell(begins_at, ends_at, fate))
+
+    def use_mix(self, mix: str) -> None:
+        self._mix = MIXES[mix]
+
     def choose(self, reference: str, recipient: str, now: float) -> Fate:
-        """The recipient's script, else the reference's, else the next of the queue, else the mix."""
+        """The recipient's script, else the reference's, the spell's, the next of the queue, the mix."""
         for scripts, key in ((self._by_recipient, recipient), (self._by_reference, reference)):
             if key in scripts:
                 return _use(scripts, key)
+        spell = next((spell for spell in reversed(self._spells) if spell.begins_at <= now < spell.ends_at), None)
+        if spell:
+            return spell.fate
         if self._next:
             return self._take_next()
         return self._mix(random.Random(f"{self.seed}:{reference}"))

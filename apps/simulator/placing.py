@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from apps.simulator.dialect import Refused
 from apps.simulator.fates import Fate, Place, RefuseClass
-from apps.simulator.faults import AFTER_BUYING, BEFORE_BUYING
+from apps.simulator.faults import AFTER_BUYING, BEFORE_BUYING, EMPTY, mangled
 from apps.simulator.wire import Reply
 from apps.simulator.world import Ask, BalanceTooLow, World
 
@@ -14,6 +14,13 @@ from apps.simulator.world import Ask, BalanceTooLow, World
 def place(ask: Ask, world: World, now: float, *, is_ours: bool) -> Reply:
     """Buy or not, as the fate of this ask says, and answer in the dialect's words; `is_ours`: the login is right."""
     fate = world.receive(ask, now, is_ours)
+    reply = _place_once(ask, fate, world, now, is_ours)
+    for _ in range(fate.replays):
+        reply = _place_once(ask, world.receive(ask, now, is_ours), world, now, is_ours)
+    return reply
+
+
+def _place_once(ask: Ask, fate: Fate, world: World, now: float, is_ours: bool) -> Reply:
     if not is_ours:
         return _refuse(ask, world.words.stranger(world), world, now)
     if world.first_of(ask.reference, now):
@@ -30,7 +37,7 @@ def _repeat(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
 
 def _place_fresh(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
     reply = _buy(ask, fate, world, now) if fate.place.buys else _not_buy(ask, fate, world, now)
-    return replace(reply, delay_s=fate.answer_delay_s)
+    return mangled(replace(reply, delay_s=fate.answer_delay_s), fate.place_mangle)
 
 
 def _buy(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
@@ -42,16 +49,14 @@ def _buy(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
         return _refuse(ask, world.words.refusals[RefuseClass.BALANCE], world, now)
     if fate.place is Place.ACCEPT_THEN_CODE_8:
         return world.words.refuse(world.words.uncertain, world)
-    if fate.place is Place.ACCEPT_THEN_OTHER_ORDER:
-        return world.words.accepted(world.view(world.other_than(purchase), now), world)
-    return AFTER_BUYING[fate.place](world.words.accepted(world.view(purchase, now), world))
+    shown = world.other_than(purchase) if fate.place is Place.ACCEPT_THEN_OTHER_ORDER else purchase
+    right = world.words.accepted(world.view(shown, now), world)
+    return AFTER_BUYING[fate.place](right, fate) if fate.place in AFTER_BUYING else right
 
 
 def _not_buy(ask: Ask, fate: Fate, world: World, now: float) -> Reply:
-    if fate.place is Place.REDIRECT:
-        return Reply(status=302, headers=(("Location", fate.redirect_to),))
     if fate.place in BEFORE_BUYING:
-        return BEFORE_BUYING[fate.place]
+        return BEFORE_BUYING[fate.place](EMPTY, fate)
     return _refuse(ask, _refusal_of(fate, world), world, now)
 
 

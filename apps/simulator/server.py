@@ -107,7 +107,8 @@ class Server:
 
     def _call(self, endpoint: Endpoint, request: Request, world: World, now: float) -> Reply:
         try:
-            return endpoint(request, world, now)
+            reply = endpoint(request, world, now)
+            return replace(reply, delay_s=reply.delay_s + world.switches.slow_s) if world.switches.slow_s else reply
         except wire.BadRequest:
             return BAD_REQUEST
 

@@ -56,6 +56,24 @@ def count(value: object) -> int:
     return value
 
 
+def whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("must be a whole number, zero or more")
+    return value
+
+
+def number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("must be a number")
+    return float(value)
+
+
+def error_status(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in (500, 502, 503, 504):
+        raise ValueError("must be 500, 502, 503 or 504")
+    return value
+
+
 def money(value: object) -> str:
     """A decimal as text, such as "31.50"; kept as text."""
     amount = Decimal(text(value))

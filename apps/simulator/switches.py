@@ -24,6 +24,8 @@ class Down(StrEnum):
 class Switches:
     down: Down | None = None
     down_for_s: float | None = None
+    slow_s: float = 0.0  # before every answer
+    clock_skew_s: float = 0.0  # of every time that an answer names
 
     @property
     def buys_again(self) -> bool:
@@ -44,6 +46,8 @@ class Switches:
 CHECKS: dict[str, strict.Check] = {
     "down": strict.optional(strict.one_of(Down)),
     "down_for_s": strict.optional(strict.seconds),
+    "slow_s": strict.seconds,
+    "clock_skew_s": strict.number,
 }
 
 

@@ -162,6 +162,10 @@ class Look:
     fault: StatusFault | None = None
 
     @property
+    def fate(self) -> Fate:
+        return self.purchase.fate if self.purchase else PLAIN
+
+    @property
     def delivered(self) -> Decimal:
         """Units delivered in the state that is shown."""
         if self.purchase is None or self.state not in GIVING:
@@ -331,6 +335,10 @@ class World:
             "checked", now, account=self.account.login, reference=reference, order_id=order_id, told=told, by=by
         )
 
+    def told(self, at: float) -> float:
+        """A moment as this provider's own clock names it."""
+        return at + float(self.switches.clock_skew_s)
+
     # Time
 
     def settle(self, now: float) -> None:
@@ -364,6 +372,7 @@ class World:
     def _end(self, purchase: Purchase, state: State, at: float, by: str) -> None:
         self.balance += purchase.charged_in(purchase.state) - purchase.charged_in(state)
         gives_now = state in GIVING and (purchase.fate.pin_late_s is None or by == "control")
+        gives_now = gives_now or (state is State.CANCELLED and purchase.fate.pin_when_cancelled)
         self._change(purchase, state, at, by, _given_in(purchase, state) if gives_now else ())
 
     def _give_late_pin(self, purchase: Purchase, at: float) -> None:
@@ -480,5 +489,12 @@ def _ask_fields(ask: Ask) -> dict[str, Any]:
 
 
 def _read_ask(entry: Entry) -> Ask:
-    fixed = [entry[name] for name in ("account", "reference", "product", "kupur", "recipient")]
-    return Ask(*fixed, Decimal(entry["quantity"]), entry["extra"])
+    return Ask(
+        account=entry["account"],
+        reference=entry["reference"],
+        product=entry["product"],
+        kupur=entry["kupur"],
+        recipient=entry["recipient"],
+        quantity=Decimal(entry["quantity"]),
+        extra=entry["extra"],
+    )

@@ -261,7 +261,8 @@ def _fields_cancelled(look: Look, purchase: Purchase, world: World) -> tuple[str
     reason = "İptal Edildi" if fate.cancel_text is None else fate.cancel_text
     if fate.cancel_text_in_pin_field:
         return _field(reason, world), ""
-    return _field(_blank(purchase), world), _field(reason, world)
+    shown = look.pins[-1] if fate.pin_when_cancelled and look.pins else _blank(purchase)
+    return _field(shown, world), _field(reason, world)
 
 
 FIELDS: dict[str, Callable[[Look, Purchase, World], tuple[str, str]]] = {
