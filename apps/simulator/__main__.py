@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import json
 import os
 import signal
@@ -20,12 +19,13 @@ from apps.simulator.dialects import DEFAULT, DIALECTS
 from apps.simulator.fates import MIXES, FateBook
 from apps.simulator.ledger import Ledger
 from apps.simulator.server import Server
+from apps.simulator.strict import is_loopback
 from apps.simulator.world import Account, World, advanced_by
 
 
 def main() -> int:
     options = _parser().parse_args()
-    if not options.allow_remote and not _is_loopback(options.host):
+    if not options.allow_remote and not is_loopback(options.host):
         sys.stderr.write("the control API has no password: use a loopback --host, or --allow-remote\n")
         return 2
     asyncio.run(_run(options))
@@ -46,13 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input ends")
     parser.add_argument("--allow-remote", action="store_true", help="allow a --host that others can reach")
     return parser
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _run(options: argparse.Namespace) -> None:

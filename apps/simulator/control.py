@@ -97,7 +97,10 @@ class Control:
         return {"ok": True, "mix": mix}
 
     def _turn_switches(self, world: World, body: dict[str, Any]) -> object:
-        world.switches = turn(world.switches, world.dialect.switch_checks, body)
+        switches = turn(world.switches, world.dialect.switch_checks, body)
+        if switches.hook_url and world.dialect.hook is None:
+            raise strict.BadValue(f"hook_url: {world.dialect.name} sends no webhooks")
+        world.switches = switches
         if "down" in body:
             self._lines.apply_down(world, world.switches.down, world.switches.down_for_s)
         return switches_as_json(world.switches)

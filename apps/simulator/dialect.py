@@ -55,6 +55,23 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """What a webhook is made for: its moment, the path it goes to, and the secret that it is signed with."""
+
+    at: float
+    path: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook, signed: headers besides the usual ones, and the body."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One provider protocol; `routes` are paths, those that end in a slash stand for everything below them."""
 
@@ -70,6 +87,8 @@ class Dialect:
     switches: Switches = field(default_factory=Switches)
     switch_checks: Mapping[str, Check] = field(default_factory=dict)
     order_id: Callable[[int, str], str] = lambda number, seed: str(number)
+    hook: Callable[[Look, World, Letter], Hook] | None = None
+    cannot: Mapping[str, str] = field(default_factory=dict)  # a fault of PROOF that cannot exist here, and why
 
     def find_product(self, product: str, kupur: str = "") -> Product | None:
         return next((item for item in self.products if (item.product, item.kupur) == (product, kupur)), None)

@@ -14,6 +14,7 @@ from apps.simulator.clock import Clock
 from apps.simulator.dialect import Endpoint
 from apps.simulator.dialects import find_route
 from apps.simulator.faults import DOWN, NO_SUCH_PAGE
+from apps.simulator.hooks import Postman
 from apps.simulator.ledger import Ledger
 from apps.simulator.switches import Down
 from apps.simulator.wire import Ending, Reply, Request
@@ -23,6 +24,7 @@ MAX_HEAD = 64 * 1024
 MAX_BODY = 4 * 1024 * 1024
 BACKLOG = 1024
 SETTLE_EVERY_S = 0.25
+POST_EVERY_S = 0.05
 DRIP_EVERY_S = 1.0
 FLOOD_CHUNK = b"x" * 65536
 FLOOD_CHUNKS = 4096
@@ -44,6 +46,7 @@ class Server:
         self._worlds = worlds
         self._truth = truth
         self._clock = clock
+        self._postman = Postman(worlds.values())
         self._control = control.Control(worlds, truth, clock, self)
         self._connections: set[Connection] = set()
         self._address = ("", 0)
@@ -56,6 +59,7 @@ class Server:
         """Listen and return the port."""
         await self._listen(_bind(host, port))
         self._start_chore(self._settle_for_ever())
+        self._start_chore(self._post_for_ever())
         return self._address[1]
 
     async def stop(self) -> None:
@@ -122,6 +126,11 @@ class Server:
             self._settle()
             self._truth.sync()
             self._truth.flush()
+
+    async def _post_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(POST_EVERY_S)
+            await self._postman.deliver(self._clock.now())
 
     # What the control API does to the sockets; its own connections are spared.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 Check = Callable[[object], Any]
 
@@ -80,6 +82,21 @@ def money(value: object) -> str:
     if not amount.is_finite():
         raise ValueError("must be a finite decimal")
     return str(value)
+
+
+def loopback_url(value: object) -> str:
+    """A plain http address on this machine: the simulator never calls anybody else."""
+    parts = urlsplit(text(value))
+    if parts.scheme != "http" or not is_loopback(parts.hostname or "") or not parts.port:
+        raise ValueError("must be http://<loopback address>:<port>/<path>")
+    return str(value)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def one_of(words: type[StrEnum]) -> Check:

@@ -20,12 +20,27 @@ class Down(StrEnum):
     REFUSE = "refuse"  # closes the listening socket, which all dialects of this process share
 
 
+class Batch(StrEnum):
+    """What is wrong with an answer about several orders."""
+
+    WHOLE = "whole"
+    SHUFFLED = "shuffled"
+    MISSING = "missing"  # the last one is left out
+    EXTRA = "extra"  # one more that nobody asked about
+
+
 @dataclass(frozen=True, slots=True)
 class Switches:
     down: Down | None = None
     down_for_s: float | None = None
     slow_s: float = 0.0  # before every answer
     clock_skew_s: float = 0.0  # of every time that an answer names
+    batch: Batch = Batch.WHOLE
+    hook_url: str | None = None
+    hook_late_s: float = 0.0
+    hook_times: int = 1
+    hook_out_of_order: bool = False
+    hook_forged: bool = False
 
     @property
     def buys_again(self) -> bool:
@@ -48,6 +63,12 @@ CHECKS: dict[str, strict.Check] = {
     "down_for_s": strict.optional(strict.seconds),
     "slow_s": strict.seconds,
     "clock_skew_s": strict.number,
+    "batch": strict.one_of(Batch),
+    "hook_url": strict.optional(strict.loopback_url),
+    "hook_late_s": strict.seconds,
+    "hook_times": strict.count,
+    "hook_out_of_order": strict.flag,
+    "hook_forged": strict.flag,
 }
 
 

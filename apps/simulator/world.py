@@ -192,6 +192,8 @@ class World:
         self._executions: dict[str, list[Purchase]] = {}
         self._by_order_id: dict[str, Purchase] = {}
         self._scripts: dict[str, StatusScript] = {}
+        self.news: deque[tuple[Purchase, Moment]] = deque()  # for the webhooks, while they are switched on
+        self.now = 0.0  # of the request that is being answered
         self._asked = 0
         self._due: list[tuple[float, int, Step, Purchase]] = []
         self._due_count = 0
@@ -247,6 +249,7 @@ class World:
             fate=fate_as_json(fate),
         )
         self._keep(purchase)
+        self._announce(purchase, Moment(now, State.WAITING, ()))
         self._plan(purchase)
         self.settle(now)
         return purchase
@@ -267,7 +270,11 @@ class World:
     # Looking
 
     def purchases(self) -> Iterable[Purchase]:
+        """All of them, the oldest first."""
         return self._by_order_id.values()
+
+    def newest_first(self) -> Iterator[Purchase]:
+        return reversed(self._by_order_id.values())
 
     def first_of(self, reference: str, now: float) -> Purchase | None:
         """The purchase that makes this reference a repeat, unless the provider has forgotten it or is still busy."""
@@ -289,7 +296,7 @@ class World:
 
     def other_than(self, purchase: Purchase) -> Purchase:
         """Any other purchase, for an answer that is about the wrong order; the same one where there is no other."""
-        return next((other for other in reversed(self._by_order_id.values()) if other is not purchase), purchase)
+        return next((other for other in self.newest_first() if other is not purchase), purchase)
 
     def look(self, now: float, *, reference: str = "", order_id: str = "") -> Look:
         """Answer a status question by our reference or by the provider's id, and write down what was told."""
@@ -304,8 +311,11 @@ class World:
         """What is true of a purchase, as far as its provider's status side knows; asks nothing, writes nothing."""
         if purchase is None:
             return NOT_FOUND
-        seen = purchase.at(now - purchase.fate.status_lag_s)
-        return Look(purchase, seen.state, self.words.states[seen.state], seen.pins)
+        return self.view_of(purchase, purchase.at(now - purchase.fate.status_lag_s))
+
+    def view_of(self, purchase: Purchase, moment: Moment) -> Look:
+        """A purchase as it was at one moment of its history."""
+        return Look(purchase, moment.state, self.words.states[moment.state], moment.pins)
 
     def _look(self, purchase: Purchase | None, script: StatusScript | None, now: float) -> tuple[Look, str]:
         fault = script.next_fault() if script else None
@@ -343,6 +353,7 @@ class World:
 
     def settle(self, now: float) -> None:
         """Let everything happen that is due."""
+        self.now = now
         while self._due and self._due[0][0] <= now:
             at, _, step, purchase = heapq.heappop(self._due)
             if purchase.next_step() == (at, step):
@@ -383,6 +394,7 @@ class World:
 
     def _change(self, purchase: Purchase, state: State, at: float, by: str, pins: tuple[str, ...]) -> None:
         _apply(purchase, state, at, by, pins)
+        self._announce(purchase, purchase.history[-1])
         self._record(
             "finished",
             at,
@@ -396,6 +408,14 @@ class World:
             balance=str(self.balance),
             by=by,
         )
+
+    def _announce(self, purchase: Purchase, moment: Moment) -> None:
+        if self.switches.hook_url:
+            self.news.append((purchase, moment))
+
+    def record_hook(self, purchase: Purchase, moment: Moment, now: float, *, is_forged: bool) -> None:
+        names = {"reference": purchase.ask.reference, "order_id": purchase.order_id}
+        self._record("hook", now, **names, state=moment.state, is_forged=is_forged)
 
     def _record(self, event: str, at: float, **fields: Any) -> None:
         self.truth.record(event, at, dialect=self.dialect.name, **fields)

@@ -22,14 +22,8 @@ from apps.common.wire import Answer, HttpCall
 from apps.providers.adapters.znet import Znet
 from apps.providers.contract import Account, Balance, Code, OrderRef, Outcome, PlaceRequest, Result
 from apps.simulator.client import SimulatorProcess
-from apps.simulator.dialects.znet import (
-    BadPassword,
-    Encoding,
-    Endpoint,
-    NumberFormat,
-    RepeatPolicy,
-    UnknownReference,
-)
+from apps.simulator.dialects.znet import Endpoint, RepeatPolicy, UnknownReference
+from apps.simulator.dialects.znet_text import BadPassword, Encoding, NumberFormat
 from apps.simulator.fates import BlankForm, Final, Place, RefuseClass, StatusFault
 from apps.simulator.switches import Down
 

@@ -685,7 +685,7 @@ class TestConnection:
         assert talk(simulator, raw).startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
     def test_knows_no_other_page(self, simulator: SimulatorProcess) -> None:
-        assert ask(simulator, "tl_kontrol").status == 404
+        assert ask(simulator, "fatura_ekle").status == 404
 
     def test_can_be_reset_for_everyone_but_control(self, simulator: SimulatorProcess) -> None:
         simulator.reset_connections()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from apps.simulator.dialect import Dialect, Endpoint
-from apps.simulator.dialects import znet
+from apps.simulator.dialects import znet, znet_tl
 
-DIALECTS: dict[str, Dialect] = {each.name: each for each in (znet.DIALECT,)}
+DIALECTS: dict[str, Dialect] = {each.name: each for each in (znet.DIALECT, znet_tl.DIALECT)}
 DEFAULT = znet.DIALECT.name
 
 

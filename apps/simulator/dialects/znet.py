@@ -7,12 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from urllib.parse import quote_plus
 
 from apps.simulator import asking, placing, strict
 from apps.simulator.dialect import Dialect, Product, Refused, Words
+from apps.simulator.dialects.znet_text import (
+    CLONE_A,
+    CLONE_B,
+    CLONE_B_STATUS,
+    TEXT_CHECKS,
+    BadPassword,
+    TextSwitches,
+    balance_text,
+    bought,
+    field,
+    message,
+    number,
+    text,
+)
 from apps.simulator.fates import BlankForm, RefuseClass, StatusFault
-from apps.simulator.switches import Switches
 from apps.simulator.wire import Reply, Request
 from apps.simulator.world import Ask, Look, Purchase, State, World
 
@@ -31,28 +43,6 @@ class RepeatPolicy(StrEnum):
     BUYS_AGAIN = "buys_again"
 
 
-class NumberFormat(StrEnum):
-    DOT = "dot"
-    COMMA = "comma"
-    BRACES = "braces"
-    TR_THOUSANDS = "tr_thousands"
-    EN_THOUSANDS = "en_thousands"
-
-
-class Encoding(StrEnum):
-    UTF_8 = "utf-8"
-    UTF_8_NO_CHARSET = "utf-8-no-charset"
-    CP1254 = "cp1254"
-    CP1254_NO_CHARSET = "cp1254-no-charset"
-    URLENCODED = "urlencoded"
-
-
-class BadPassword(StrEnum):
-    DOCUMENT = "document"
-    CLONE_A = "clone_a"
-    CLONE_B = "clone_b"
-
-
 class Endpoint(StrEnum):
     BALANCE = "bakiye_kontrol"
     PRODUCTS = "pin_listesi"
@@ -61,13 +51,9 @@ class Endpoint(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ZnetSwitches(Switches):
+class ZnetSwitches(TextSwitches):
     unknown_reference: UnknownReference = UnknownReference.CODE_3
     repeat_policy: RepeatPolicy = RepeatPolicy.ORIGINAL
-    number_format: NumberFormat = NumberFormat.DOT
-    encoding: Encoding = Encoding.UTF_8
-    debt: str | None = None
-    bad_password: BadPassword = BadPassword.DOCUMENT
     auth_fails_on: tuple[Endpoint, ...] = ()
     price_as_number: bool = False
 
@@ -76,13 +62,9 @@ class ZnetSwitches(Switches):
         return self.repeat_policy is RepeatPolicy.BUYS_AGAIN
 
 
-SWITCH_CHECKS: dict[str, strict.Check] = {
+SWITCH_CHECKS: dict[str, strict.Check] = TEXT_CHECKS | {
     "unknown_reference": strict.one_of(UnknownReference),
     "repeat_policy": strict.one_of(RepeatPolicy),
-    "number_format": strict.one_of(NumberFormat),
-    "encoding": strict.one_of(Encoding),
-    "debt": strict.optional(strict.money),
-    "bad_password": strict.one_of(BadPassword),
     "auth_fails_on": strict.list_of(strict.one_of(Endpoint)),
     "price_as_number": strict.flag,
 }
@@ -153,24 +135,13 @@ REPEAT_TEXTS: dict[RepeatPolicy, str] = {
     RepeatPolicy.CODE_8: "8|Bu İşlem Daha Önce Gönderildi",
 }
 
-CONTENT_TYPES: dict[Encoding, tuple[str, str]] = {
-    Encoding.UTF_8: ("utf-8", "text/html; charset=utf-8"),
-    Encoding.UTF_8_NO_CHARSET: ("utf-8", "text/html"),
-    Encoding.CP1254: ("cp1254", "text/html; charset=windows-1254"),
-    Encoding.CP1254_NO_CHARSET: ("cp1254", "text/html"),
-    Encoding.URLENCODED: ("utf-8", "text/html; charset=utf-8"),
-}
-
 # bakiye_kontrol.php
 
 
 def balance(request: Request, world: World, now: float) -> Reply:
     if not _is_known(request, world, Endpoint.BALANCE):
         return _bad_password(world, Endpoint.BALANCE)
-    fields = ["OK", _number(world.balance, world)]
-    if world.switches.debt is not None:
-        fields.append(_number(Decimal(world.switches.debt), world))
-    return _text("|".join(fields), world)
+    return balance_text(world)
 
 
 # pin_listesi.php
@@ -218,13 +189,13 @@ def _product_of(ask: Ask, world: World) -> Product:
 
 def _accepted(look: Look, world: World) -> Reply:
     purchase = bought(look)
-    return _text(f"OK|{_number(purchase.cost, world)}|{_number(purchase.balance_after, world)}", world)
+    return text(f"OK|{number(purchase.cost, world)}|{number(purchase.balance_after, world)}", world)
 
 
 def _repeated(first: Look, world: World) -> tuple[str, Reply]:
     policy = world.switches.repeat_policy
     text = REPEAT_TEXTS.get(policy)
-    return policy, _message(text, world) if text else _accepted(first, world)
+    return policy, message(text, world) if text else _accepted(first, world)
 
 
 # pin_kontrol.php
@@ -239,30 +210,30 @@ def status(request: Request, world: World, now: float) -> Reply:
 
 def _tell(look: Look, world: World) -> Reply:
     if look.purchase is None and look.fault is not StatusFault.UNKNOWN_WORD:
-        return _message(UNKNOWN_REFERENCES[world.switches.unknown_reference], world)
+        return message(UNKNOWN_REFERENCES[world.switches.unknown_reference], world)
     if look.fault is StatusFault.UNKNOWN_WORD:
-        return _message(f"OK|{UNKNOWN_CODE}| |Sorgulanıyor", world)
+        return message(f"OK|{UNKNOWN_CODE}| |Sorgulanıyor", world)
     fields = FIELDS.get(look.word, _fields_waiting)(look, bought(look), world)
-    return _text("|".join(["OK", look.word, *fields]), world)
+    return text("|".join(["OK", look.word, *fields]), world)
 
 
 def _fields_waiting(look: Look, purchase: Purchase, world: World) -> tuple[str, str]:
     shown = purchase.planned_pins[0] if purchase.fate.pin_while_waiting and purchase.planned_pins else _blank(purchase)
-    return _field(shown, world), _field(_description(purchase, "İşlemde"), world)
+    return field(shown, world), field(_description(purchase, "İşlemde"), world)
 
 
 def _fields_delivered(look: Look, purchase: Purchase, world: World) -> tuple[str, str]:
     shown = look.pins[-1] if look.pins else _blank(purchase)
-    return _field(shown, world), _field(_description(purchase, "Onaylandı"), world)
+    return field(shown, world), field(_description(purchase, "Onaylandı"), world)
 
 
 def _fields_cancelled(look: Look, purchase: Purchase, world: World) -> tuple[str, str]:
     fate = purchase.fate
     reason = "İptal Edildi" if fate.cancel_text is None else fate.cancel_text
     if fate.cancel_text_in_pin_field:
-        return _field(reason, world), ""
+        return field(reason, world), ""
     shown = look.pins[-1] if fate.pin_when_cancelled and look.pins else _blank(purchase)
-    return _field(shown, world), _field(reason, world)
+    return field(shown, world), field(reason, world)
 
 
 FIELDS: dict[str, Callable[[Look, Purchase, World], tuple[str, str]]] = {
@@ -283,10 +254,6 @@ def _blank(purchase: Purchase) -> str:
 # Shared by all four
 
 
-_CLONE_A = "OK|3|bayikodu yada sifre  geçersiz|0.00"
-_CLONE_B_STATUS = "3:Hatalı bayi kodu veya şifre:0"
-_CLONE_B = "OK|3|bayikodu yada şifre geçersiz|0.00"
-
 # The document knows an empty balance answer; what clone B answers to balance and list is a guess.
 BAD_PASSWORDS: dict[BadPassword, dict[Endpoint, str]] = {
     BadPassword.DOCUMENT: {
@@ -294,16 +261,9 @@ BAD_PASSWORDS: dict[BadPassword, dict[Endpoint, str]] = {
         Endpoint.PLACE: REFUSALS[RefuseClass.AUTH],
         Endpoint.STATUS: REFUSALS[RefuseClass.AUTH],
     },
-    BadPassword.CLONE_A: dict.fromkeys(Endpoint, _CLONE_A),
-    BadPassword.CLONE_B: dict.fromkeys(Endpoint, _CLONE_B) | {Endpoint.STATUS: _CLONE_B_STATUS},
+    BadPassword.CLONE_A: dict.fromkeys(Endpoint, CLONE_A),
+    BadPassword.CLONE_B: dict.fromkeys(Endpoint, CLONE_B) | {Endpoint.STATUS: CLONE_B_STATUS},
 }
-
-
-def bought(look: Look) -> Purchase:
-    """The purchase of a look that found one."""
-    if look.purchase is None:
-        raise LookupError("nothing was bought")
-    return look.purchase
 
 
 def _is_known(request: Request, world: World, endpoint: Endpoint) -> bool:
@@ -316,35 +276,7 @@ def _bad_password(world: World, endpoint: Endpoint) -> Reply:
     text = BAD_PASSWORDS[world.switches.bad_password].get(endpoint)
     if text is None:
         return _json({"success": False, "result": None, "error": "Bayi kodu veya şifre hatalı"})
-    return _message(text, world)
-
-
-def _number(amount: Decimal, world: World) -> str:
-    return NUMBERS[world.switches.number_format](amount)
-
-
-NUMBERS: dict[NumberFormat, Callable[[Decimal], str]] = {
-    NumberFormat.DOT: lambda amount: f"{amount:.2f}",
-    NumberFormat.COMMA: lambda amount: f"{amount:.2f}".replace(".", ","),
-    NumberFormat.BRACES: lambda amount: f"{{{amount:.2f}}}",
-    NumberFormat.TR_THOUSANDS: lambda amount: f"{amount:,.2f}".translate(str.maketrans(",.", ".,")),
-    NumberFormat.EN_THOUSANDS: lambda amount: f"{amount:,.4f}",
-}
-
-
-def _message(text: str, world: World) -> Reply:
-    """A fixed text whose separators are its own."""
-    return _text(quote_plus(text, safe="|:") if world.switches.encoding is Encoding.URLENCODED else text, world)
-
-
-def _field(text: str, world: World) -> str:
-    return quote_plus(text) if world.switches.encoding is Encoding.URLENCODED else text
-
-
-def _text(body: str, world: World) -> Reply:
-    """A body whose fields are encoded already, in the panel's charset."""
-    charset, content_type = CONTENT_TYPES[world.switches.encoding]
-    return Reply(body.encode(charset, "replace"), content_type=content_type)
+    return message(text, world)
 
 
 def _json(value: object) -> Reply:
@@ -361,7 +293,7 @@ WORDS = Words(
     bad_login=lambda world: _bad_password(world, Endpoint.STATUS),
     product_of=_product_of,
     accepted=_accepted,
-    refuse=_message,
+    refuse=message,
     repeated=_repeated,
 )
 
@@ -379,4 +311,9 @@ DIALECT = Dialect(
     balance=Decimal("100000.00"),
     switches=ZnetSwitches(),
     switch_checks=SWITCH_CHECKS,
+    cannot={
+        "P18": "its answers name no time",
+        "P22": "it asks about one order at a time",
+        "V6": "its quantity is always one",
+    },
 )
