@@ -1,0 +1,8 @@
+"""The one table of probes, one for each dialect."""
+
+from __future__ import annotations
+
+from apps.simulator.probe import Probe
+from apps.simulator.probes import znet, znet_tl
+
+PROBES: dict[str, Probe] = {"znet": znet.PROBE, "znet_tl": znet_tl.PROBE}
