@@ -13,6 +13,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+from apps.simulator import selftest
 from apps.simulator.clock import Clock
 from apps.simulator.dialect import Dialect
 from apps.simulator.dialects import DEFAULT, DIALECTS
@@ -25,6 +26,11 @@ from apps.simulator.world import Account, World, advanced_by
 
 def main() -> int:
     options = _parser().parse_args()
+    if options.selftest:
+        return selftest.main(options.json)
+    if options.truth is None:
+        sys.stderr.write("--truth is needed: the file that the ledger is written to\n")
+        return 2
     if not options.allow_remote and not is_loopback(options.host):
         sys.stderr.write("the control API has no password: use a loopback --host, or --allow-remote\n")
         return 2
@@ -36,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m apps.simulator", description="A provider to buy from in tests.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free port; it is printed")
-    parser.add_argument("--truth", type=Path, required=True, help="the ledger; an existing one is continued")
+    parser.add_argument("--truth", type=Path, help="the ledger; an existing one is continued")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--mix", choices=sorted(MIXES), default="none")
     parser.add_argument("--dialect", choices=sorted(DIALECTS), default=DEFAULT, help="whose account the next three are")
@@ -45,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--balance", type=Decimal, help="of a new ledger")
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input ends")
     parser.add_argument("--allow-remote", action="store_true", help="allow a --host that others can reach")
+    parser.add_argument("--selftest", action="store_true", help="run each fault against each dialect, and end")
+    parser.add_argument("--json", action="store_true", help="of the self-test: print failures and the verdict alone")
     return parser
 
 

@@ -39,7 +39,9 @@ class Probe:
     shown: Callable[[Sequence[str]], tuple[str, ...]] = _as_they_are  # which of the given PINs an answer shows
     gives_codes: bool = True
     has_reference: bool = True
-    buys_repeats: bool = False  # nothing recognises the same request coming twice
+    wants_uuid: bool = False  # our references are UUIDs, not digits
+    asks_may_buy: bool = False  # a question about an order that is not there places it
+    gap_s: float = 0.0  # how long to wait between two questions about one order
 
 
 def get(path: str, params: Mapping[str, str], headers: Mapping[str, str] | None = None) -> bytes:
