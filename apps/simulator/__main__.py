@@ -13,7 +13,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from apps.simulator import selftest
+from apps.simulator import bench, measure, selftest
 from apps.simulator.clock import Clock
 from apps.simulator.dialect import Dialect
 from apps.simulator.dialects import DEFAULT, DIALECTS
@@ -28,7 +28,9 @@ def main() -> int:
     options = _parser().parse_args()
     if options.selftest:
         return selftest.main(options.json)
-    if options.truth is None:
+    if options.measure:
+        return measure.main()
+    if options.truth is None and not options.bench:
         sys.stderr.write("--truth is needed: the file that the ledger is written to\n")
         return 2
     if not options.allow_remote and not is_loopback(options.host):
@@ -51,6 +53,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--balance", type=Decimal, help="of a new ledger")
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input ends")
     parser.add_argument("--allow-remote", action="store_true", help="allow a --host that others can reach")
+    parser.add_argument(
+        "--bench",
+        nargs="?",
+        const="waiting",
+        choices=sorted(bench.STATES),
+        help="answer ZNET status questions only, fast",
+    )
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer in bench mode")
+    parser.add_argument("--measure", action="store_true", help="print requests per second of each mode, and end")
     parser.add_argument("--selftest", action="store_true", help="run each fault against each dialect, and end")
     parser.add_argument("--json", action="store_true", help="of the self-test: print failures and the verdict alone")
     return parser
@@ -59,14 +70,31 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     _stop_on_signals(_threadsafe(stop.set))
-    server = _build_server(options)
-    port = await server.start(options.host, options.port)
-    sys.stdout.write(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
-    sys.stdout.flush()
     if options.stop_with_parent:
         threading.Thread(target=_wait_for_parent, args=(_threadsafe(stop.set),), daemon=True).start()
+    if options.bench:
+        await _run_bench(options, stop)
+    else:
+        await _run_world(options, stop)
+
+
+async def _run_world(options: argparse.Namespace, stop: asyncio.Event) -> None:
+    server = _build_server(options)
+    _say_port(await server.start(options.host, options.port))
     await stop.wait()
     await server.stop()
+
+
+async def _run_bench(options: argparse.Namespace, stop: asyncio.Event) -> None:
+    server, port = await bench.serve(options.host, options.port, options.bench, options.delay)
+    _say_port(port)
+    await stop.wait()
+    server.close()
+
+
+def _say_port(port: int) -> None:
+    sys.stdout.write(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
 
 
 def _build_server(options: argparse.Namespace) -> Server:

@@ -125,6 +125,7 @@ class SimulatorProcess(ControlClient):
         login: str | None = None,
         password: str | None = None,
         balance: str | None = None,
+        bench: str | None = None,
     ) -> None:
         self.truth_path = Path(truth)
         options = {
@@ -132,6 +133,7 @@ class SimulatorProcess(ControlClient):
             "truth": self.truth_path.resolve(),
             "seed": seed,
             "mix": mix,
+            "bench": bench,
             "dialect": dialect,
             "login": login,
             "password": password,

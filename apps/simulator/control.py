@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ class Control:
         self._lines = lines
         self._routes: dict[tuple[str, str], Callable[[World, dict[str, Any]], object]] = {
             ("GET", "ping"): self._ping,
+            ("GET", "cpu"): self._cpu,
             ("GET", "orders"): self._orders,
             ("GET", "truth"): self._truth,
             ("GET", "switches"): self._switches,
@@ -62,6 +64,10 @@ class Control:
 
     def _ping(self, world: World, body: dict[str, Any]) -> object:
         return {"ok": True, "now": self._clock.now()}
+
+    def _cpu(self, world: World, body: dict[str, Any]) -> object:
+        """The CPU seconds of this process, for whoever measures it."""
+        return time.process_time()
 
     def _orders(self, world: World, body: dict[str, Any]) -> object:
         return [_order_row(world.dialect.name, purchase) for purchase in world.purchases()]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -176,15 +177,20 @@ def parse_fate(raw: object) -> Fate:
     return Fate(**strict.check_fields(raw, CHECKS, "fate"))
 
 
+DEFAULTS: tuple[tuple[str, object], ...] = tuple((item.name, item.default) for item in fields(Fate))
+
+
 def fate_as_json(fate: Fate) -> dict[str, Any]:
     """Only what differs from the plain fate, so that `parse_fate` gives the same fate back."""
-    values = asdict(fate)
-    changed = {item.name: values[item.name] for item in fields(fate) if values[item.name] != item.default}
+    if fate is PLAIN:
+        return {}
+    changed = {name: getattr(fate, name) for name, default in DEFAULTS if getattr(fate, name) != default}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
 
 def make_pin(seed: str) -> str:
-    letters = "".join(random.Random(seed).choices(PIN_LETTERS, k=16))
+    """Sixteen characters in groups of four, always the same for the same seed."""
+    letters = "".join(PIN_LETTERS[byte % len(PIN_LETTERS)] for byte in hashlib.blake2b(seed.encode()).digest()[:16])
     return "-".join(letters[start : start + 4] for start in range(0, 16, 4))
 
 
