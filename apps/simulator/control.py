@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from apps.simulator import strict
+from apps.simulator import page, strict
 from apps.simulator.clock import Clock
 from apps.simulator.dialects import DEFAULT
 from apps.simulator.fates import MIXES, Final, fate_as_json, parse_fate
@@ -49,6 +49,8 @@ class Control:
 
     def answer(self, request: Request) -> Reply:
         """Do one control request; `?dialect=` names the world that it is about."""
+        if (request.method, request.path) == ("GET", PREFIX):
+            return page.show(list(self._worlds.values()), self._clock.now())
         route = self._routes.get((request.method, request.path.removeprefix(PREFIX)))
         if route is None:
             return _json({"error": "no such control request"}, 404)

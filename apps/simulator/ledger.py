@@ -12,6 +12,7 @@ from typing import Any
 Entry = dict[str, Any]
 
 LAZY_EVENTS = frozenset({"checked"})
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 KEPT = (
     *("dialect", "order_id", "reference", "execution"),
     *("account", "product", "kupur", "recipient", "quantity", "cost"),
@@ -33,7 +34,7 @@ class Ledger:
         """Append one entry to the buffer; every event but the lazy ones then makes `sync` wait for the disk."""
         self._count += 1
         entry = {"n": self._count, "at": round(at, 6), "event": event, **fields}
-        self._file.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self._file.write(_encode(entry).encode() + b"\n")
         self._owes_flush = True
         if event not in LAZY_EVENTS:
             self._owes_sync = True

@@ -16,6 +16,7 @@ from apps.simulator.ledger import Entry, Ledger
 
 ONE = Decimal(1)
 MICRO = Decimal("0.000001")
+LAST_QUESTIONS = 30
 
 
 class BalanceTooLow(Exception):
@@ -152,6 +153,17 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What was told to one status question, and whether the truth, a flip or a fault spoke."""
+
+    at: float
+    reference: str
+    order_id: str
+    told: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one question about one order finds: the truth, or what its fate shows instead; no purchase: not found."""
 
@@ -193,6 +205,7 @@ class World:
         self._by_order_id: dict[str, Purchase] = {}
         self._scripts: dict[str, StatusScript] = {}
         self.news: deque[tuple[Purchase, Moment]] = deque()  # for the webhooks, while they are switched on
+        self.last_questions: deque[Question] = deque(maxlen=LAST_QUESTIONS)  # for the page that people watch
         self.now = 0.0  # of the request that is being answered
         self._asked = 0
         self._due: list[tuple[float, int, Step, Purchase]] = []
@@ -201,6 +214,11 @@ class World:
     @property
     def words(self) -> Words:
         return self.dialect.words
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody has ordered or asked here."""
+        return bool(self._asked or self.last_questions)
 
     # Placing
 
@@ -341,6 +359,7 @@ class World:
 
     def _record_checked(self, reference: str, order_id: str, look: Look, by: str, now: float) -> None:
         told = look.fault or (look.word if look.purchase else "not_found")
+        self.last_questions.append(Question(now, reference, order_id, told, by))
         self._record(
             "checked", now, account=self.account.login, reference=reference, order_id=order_id, told=told, by=by
         )
