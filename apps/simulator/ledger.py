@@ -71,6 +71,25 @@ def read_truth(path: str | Path) -> list[Entry]:
     return [json.loads(line) for line in raw.split(b"\n")[:-1]]
 
 
+class Tail:
+    """Reads a ledger that grows: each call parses only what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._entries: list[Entry] = []
+
+    def entries(self) -> list[Entry]:
+        """All whole entries so far, in order; the lazy ones come a moment late."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            whole = file.read().rpartition(b"\n")[0]
+        if whole:
+            self._offset += len(whole) + 1
+            self._entries += [json.loads(line) for line in whole.split(b"\n")]
+        return self._entries
+
+
 def summary(entries: Iterable[Entry]) -> dict[str, Any]:
     """Count the events and fold them into one row per purchase.
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from apps.simulator.client import SimulatorProcess
 from apps.simulator.dialect import Dialect
 from apps.simulator.dialects import DIALECTS
+from apps.simulator.knobs import cannot
+from apps.simulator.ledger import Tail
 from apps.simulator.probes import PROBES
 from apps.simulator.selftest import letters, scenes
 from apps.simulator.selftest.buyers import Counter
@@ -49,8 +51,6 @@ def _runs() -> tuple[Run, ...]:
 
 
 RUNS = _runs()
-NOWHERE = {"P14": "the simulator speaks plain HTTP; certificates are for the transport's own tests"}
-"""A fault of PROOF that no dialect can have here, and why."""
 
 
 @dataclass
@@ -63,11 +63,6 @@ class Verdict:
     def as_json(self) -> str:
         counts = {"faults": len(self.faults), "runs": self.runs, "failed": len(self.failures)}
         return json.dumps({"dialects": self.dialects, **counts}, separators=(",", ":"))
-
-
-def cannot(dialect: Dialect) -> Mapping[str, str]:
-    """The faults that a dialect cannot have, each with its reason."""
-    return {**NOWHERE, **dialect.cannot, **({} if dialect.hook else {"X5": "it sends no webhooks"})}
 
 
 def run_all(tell: Callable[[str], None]) -> Verdict:
@@ -91,17 +86,21 @@ def _run_dialect(process: SimulatorProcess, dialect: Dialect, verdict: Verdict) 
         return
     with contextlib.closing(process.of(dialect.name)) as control:
         defaults = control.call("GET", "switches")
-        counter = Counter(control, dialect, PROBES[dialect.name])
-        for run in RUNS:
-            if run.fault in cannot(dialect):
-                continue
+        counter = Counter(control, Tail(process.truth_path), dialect, PROBES[dialect.name])
+        for run in runs_of(dialect):
             verdict.runs += 1
             verdict.faults.add(run.fault)
             try:
                 run.do(counter)
-            except Exception as error:
+            except Exception as error:  # whatever breaks is this run's failure, and the others still run
                 yield f"{dialect.name}: {run.name}: {type(error).__name__}: {error}"
             control.switch(**defaults)
+
+
+def runs_of(dialect: Dialect) -> list[Run]:
+    """The runs of all faults that a dialect can have."""
+    impossible = cannot(dialect)
+    return [run for run in RUNS if run.fault not in impossible]
 
 
 def main(as_json: bool) -> int:
@@ -109,7 +108,7 @@ def main(as_json: bool) -> int:
     verdict = run_all(lambda failure: _say(f"FAILED {failure}"))
     if not as_json:
         for name in verdict.dialects:
-            for fault, reason in cannot(DIALECTS[name]).items():
+            for fault, reason in sorted(cannot(DIALECTS[name]).items()):
                 _say(f"{name} cannot have {fault}: {reason}")
     _say(verdict.as_json())
     return 1 if verdict.failures else 0

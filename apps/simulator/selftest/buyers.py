@@ -9,13 +9,13 @@ from typing import Any
 
 from apps.simulator.client import ControlClient
 from apps.simulator.dialect import Dialect
-from apps.simulator.ledger import purchase_rows
+from apps.simulator.ledger import Entry, Tail, purchase_rows
 from apps.simulator.probe import Probe, Told
 from apps.simulator.rawline import Ended, Seen, exchange
 from apps.simulator.world import State
 
 PATIENCE_S = 10.0
-SHORT_S = 0.4
+SHORT_S = 0.2
 LATER_S = 600.0
 AFTER_S = LATER_S + 1
 QUIET = (Ended.SILENCE, Ended.SLOW)
@@ -36,8 +36,9 @@ _numbers = itertools.count(1)
 class Counter:
     """One dialect of a running simulator, asked as a client would and watched through the control API."""
 
-    def __init__(self, control: ControlClient, dialect: Dialect, probe: Probe) -> None:
+    def __init__(self, control: ControlClient, ledger: Tail, dialect: Dialect, probe: Probe) -> None:
         self.control = control
+        self._ledger = ledger
         self.dialect = dialect
         self.probe = probe
         if probe.prepare:
@@ -45,6 +46,11 @@ class Counter:
 
     def send(self, request: bytes, patience_s: float = PATIENCE_S) -> Seen:
         return exchange(self.control.port, request, patience_s)
+
+    def truth(self) -> list[Entry]:
+        """The whole ledger; the ping makes sure that what was sent before it has been read."""
+        self.control.ping()
+        return self._ledger.entries()
 
     def order(self, quantity: int = 1, **fate: Any) -> Buyer:
         """A new reference and recipient whose purchases have this fate."""
@@ -83,7 +89,7 @@ class Buyer:
 
     def truth(self) -> list[dict[str, Any]]:
         """Its purchases in the truth ledger, the oldest first."""
-        rows = purchase_rows(self.counter.control.truth())
+        rows = purchase_rows(self.counter.truth())
         return [
             row for row in rows if (row["dialect"], row["recipient"]) == (self.counter.dialect.name, self.recipient)
         ]

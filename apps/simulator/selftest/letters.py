@@ -73,7 +73,7 @@ def webhooks(counter: Counter) -> None:
         check(not is_signed(each.headers, each.body, "/hooks/in", secret), "a signature that is wrong", each)
     check(len({each.body for each in straight}) == 2, "waiting, then delivered", straight)
     check(doubled[0].body == doubled[1].body, "the same letter twice", doubled)
-    told = [hook["state"] for hook in counter.control.truth() if hook["event"] == "hook"]
+    told = [hook["state"] for hook in counter.truth() if hook["event"] == "hook"]
     check(told[6:8] == ["delivered", "waiting"], "the news before the older news", told)
 
 

@@ -45,7 +45,7 @@ def same_reference_again(counter: Counter) -> None:
     again = buyer.place()
     check(again.ended is Ended.WHOLE, "an answer to the repeat", short(again))
     check(len(buyer.truth()) == 1, "one purchase", buyer.truth())
-    entries = [entry for entry in counter.control.truth() if entry.get("reference") == buyer.reference]
+    entries = [entry for entry in counter.truth() if entry.get("reference") == buyer.reference]
     check("repeat" in [entry["event"] for entry in entries], "a repeat in the ledger", entries)
 
 
@@ -127,6 +127,6 @@ def odd_batches(counter: Counter) -> None:
 def another_cost(counter: Counter) -> None:
     buyer = counter.order(cost="7")
     buyer.place()
-    entries = [entry for entry in counter.control.truth() if entry["event"] == "bought"]
+    entries = [entry for entry in counter.truth() if entry["event"] == "bought"]
     check(Decimal(entries[-1]["cost"]) == 7, "the cost of its fate", entries[-1])
     check(Decimal(buyer.truth()[-1]["charged"]) == 7, "charged as it cost", buyer.truth())
