@@ -36,6 +36,7 @@ from apps.providers.catalogue_models import DEFAULT_JUMP
 from apps.providers.listing import FRESH_FOR
 from apps.providers.options import load_caps
 from apps.providers.registry import kind_choices
+from apps.simulator.knobs import KNOBS
 from apps.wallet import people
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -286,6 +287,26 @@ class TestTheTables:
         wanted = [f"def test_{criterion.lower().replace(' ', '_')}(" for criterion in criteria]
         assert len(wanted) == 8
         assert [name for name in wanted if name not in tests] == []
+
+
+class TestTheSimulatorPage:
+    page = (ROOT / "docs" / "simulator.md").read_text()
+
+    def test_lists_every_fault_with_its_knobs(self) -> None:
+        rows = re.findall(r"^\| ([PVX]\d+) \| (.*?) \| (.*?) \| (.*?) \|$", self.page, re.MULTILINE)
+        told = {fault: (what, quoted(fate), quoted(switches)) for fault, what, fate, switches in rows}
+        assert told == {fault: (knob.what, knob.fate, knob.switches) for fault, knob in KNOBS.items()}
+
+    def test_names_every_event_of_the_ledger(self) -> None:
+        source = "".join(path.read_text() for path in (ROOT / "apps" / "simulator").glob("*.py"))
+        events = set(re.findall(r'record\(\s*"([a-z]+)"', source))
+        sentence = self.page.partition("One line of JSON for each thing that happened: ")[2].partition(". It")[0]
+        assert set(quoted(sentence)) == events
+
+
+def quoted(cell: str) -> tuple[str, ...]:
+    """What stands in backticks."""
+    return tuple(re.findall(r"`([^`]+)`", cell))
 
 
 class TestTheFigures:

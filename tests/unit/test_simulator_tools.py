@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.simulator import measure
+from apps.simulator import hooks, measure
 from apps.simulator.client import ROOT, SimulatorFailed, SimulatorProcess
 from apps.simulator.clock import Clock
 from apps.simulator.dialect import Dialect, Hook, Letter
@@ -260,6 +260,17 @@ class TestWebhooks:
         ask = Ask("demo", "2", "152", "60")
         world.buy(ask, DIALECTS["znet"].products[0], world.receive(ask, self.NOW, is_ours=True), self.NOW)
         assert len(world.news) == 0
+
+    def test_are_on_the_disk_before_they_leave(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        happened: list[str] = []
+
+        async def post(url: str, hook: Hook) -> None:
+            happened.append("post")
+
+        monkeypatch.setattr(os, "fsync", lambda number: happened.append("fsync"))
+        monkeypatch.setattr(hooks, "_post", post)
+        self.sent(world)
+        assert happened == ["fsync", "post", "fsync", "post"]
 
     def test_survive_a_receiver_that_is_not_there(self, world: World) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
