@@ -29,7 +29,7 @@ from apps.simulator.probe import Told, get
 from apps.simulator.probes import PROBES
 from apps.simulator.rawline import Ended, exchange
 from apps.simulator.selftest import RUNS, runs_of
-from apps.simulator.selftest.buyers import Counter, Mismatch
+from apps.simulator.selftest.buyers import Mismatch, Shop
 from apps.simulator.selftest.cases import CASES, Case, Then, run_case
 from apps.simulator.selftest.letters import Received, receiver
 from apps.simulator.server import Server
@@ -70,15 +70,15 @@ class TestSelftest:
         ],
     )
     def test_notices_what_is_not_as_it_says(self, simulator: SimulatorProcess, case: Case, told: str) -> None:
-        counter = Counter(simulator, Tail(simulator.truth_path), DIALECTS["znet"], PROBES["znet"])
+        shop = Shop(simulator, Tail(simulator.truth_path), DIALECTS["znet"], PROBES["znet"])
         with pytest.raises(Mismatch, match=told):
-            run_case(case, counter)
+            run_case(case, shop)
 
     def test_reads_answers_by_the_document_and_not_by_the_server(self, simulator: SimulatorProcess) -> None:
         odd = replace(PROBES["znet"], read=lambda body: Told("waiting"))
-        counter = Counter(simulator, Tail(simulator.truth_path), DIALECTS["znet"], odd)
+        shop = Shop(simulator, Tail(simulator.truth_path), DIALECTS["znet"], odd)
         with pytest.raises(Mismatch, match="the order is delivered"):
-            run_case(CASES[2], counter)
+            run_case(CASES[2], shop)
 
 
 class TestKnobs:

@@ -21,7 +21,7 @@ from apps.simulator.knobs import cannot
 from apps.simulator.ledger import Tail
 from apps.simulator.probes import PROBES
 from apps.simulator.selftest import letters, scenes
-from apps.simulator.selftest.buyers import Counter
+from apps.simulator.selftest.buyers import Shop
 from apps.simulator.selftest.cases import CASES, run_case
 
 
@@ -29,11 +29,11 @@ from apps.simulator.selftest.cases import CASES, run_case
 class Run:
     fault: str
     name: str
-    do: Callable[[Counter], None]
+    do: Callable[[Shop], None]
 
 
 def _runs() -> tuple[Run, ...]:
-    special: tuple[tuple[str, Callable[[Counter], None]], ...] = (
+    special: tuple[tuple[str, Callable[[Shop], None]], ...] = (
         ("P1", scenes.connection_refused),
         ("P4", scenes.replayed_on_the_way),
         ("P5", scenes.same_reference_again),
@@ -86,12 +86,12 @@ def _run_dialect(process: SimulatorProcess, dialect: Dialect, verdict: Verdict) 
         return
     with contextlib.closing(process.of(dialect.name)) as control:
         defaults = control.call("GET", "switches")
-        counter = Counter(control, Tail(process.truth_path), dialect, PROBES[dialect.name])
+        shop = Shop(control, Tail(process.truth_path), dialect, PROBES[dialect.name])
         for run in runs_of(dialect):
             verdict.runs += 1
             verdict.faults.add(run.fault)
             try:
-                run.do(counter)
+                run.do(shop)
             except Exception as error:  # whatever breaks is this run's failure, and the others still run
                 yield f"{dialect.name}: {run.name}: {type(error).__name__}: {error}"
             control.switch(**defaults)

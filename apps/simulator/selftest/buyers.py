@@ -33,7 +33,7 @@ def check(is_right: bool, what: str, found: object) -> None:
 _numbers = itertools.count(1)
 
 
-class Counter:
+class Shop:
     """One dialect of a running simulator, asked as a client would and watched through the control API."""
 
     def __init__(self, control: ControlClient, ledger: Tail, dialect: Dialect, probe: Probe) -> None:
@@ -68,31 +68,29 @@ class Counter:
 class Buyer:
     """One order as its client knows it, beside what the truth ledger says of it."""
 
-    counter: Counter
+    shop: Shop
     reference: str
     recipient: str
     quantity: int
 
     def place(self, patience_s: float = PATIENCE_S) -> Seen:
-        return self.counter.send(self.counter.probe.place(self.reference, self.recipient, self.quantity), patience_s)
+        return self.shop.send(self.shop.probe.place(self.reference, self.recipient, self.quantity), patience_s)
 
     def ask_line(self, patience_s: float = PATIENCE_S) -> Seen:
         """Ask about it, after the gap that this provider wants."""
-        if self.counter.probe.gap_s:
-            self.counter.control.advance(self.counter.probe.gap_s)
-        return self.counter.send(self.counter.probe.ask(self.reference, self.order_id), patience_s)
+        if self.shop.probe.gap_s:
+            self.shop.control.advance(self.shop.probe.gap_s)
+        return self.shop.send(self.shop.probe.ask(self.reference, self.order_id), patience_s)
 
     def ask(self) -> Told:
         seen = self.ask_line()
         check(seen.ended is Ended.WHOLE, "a whole answer", seen)
-        return self.counter.probe.read(seen.body)
+        return self.shop.probe.read(seen.body)
 
     def truth(self) -> list[dict[str, Any]]:
         """Its purchases in the truth ledger, the oldest first."""
-        rows = purchase_rows(self.counter.truth())
-        return [
-            row for row in rows if (row["dialect"], row["recipient"]) == (self.counter.dialect.name, self.recipient)
-        ]
+        rows = purchase_rows(self.shop.truth())
+        return [row for row in rows if (row["dialect"], row["recipient"]) == (self.shop.dialect.name, self.recipient)]
 
     @property
     def order_id(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from apps.simulator.selftest.buyers import AFTER_S, LATER_S, PATIENCE_S, SHORT_S, SIGHTS, Buyer, Counter, check, short
+from apps.simulator.selftest.buyers import AFTER_S, LATER_S, PATIENCE_S, SHORT_S, SIGHTS, Buyer, Shop, check, short
 from apps.simulator.world import State
 
 
@@ -135,10 +135,10 @@ CASES: tuple[Case, ...] = (
 )
 
 
-def run_case(case: Case, counter: Counter) -> None:
-    buyer = counter.order(case.quantity, status_flip=[counter.word(state) for state in case.flips], **case.fate)
+def run_case(case: Case, shop: Shop) -> None:
+    buyer = shop.order(case.quantity, status_flip=[shop.word(state) for state in case.flips], **case.fate)
     seen = buyer.place(SHORT_S if case.sees == "quiet" else PATIENCE_S)
-    check(SIGHTS[case.sees](seen, counter.probe), f"placing is seen as {case.sees}", short(seen))
+    check(SIGHTS[case.sees](seen, shop.probe), f"placing is seen as {case.sees}", short(seen))
     bought = buyer.truth()
     check(len(bought) == case.buys, f"{case.buys} purchases in the truth ledger", bought)
     for then in case.then:
@@ -147,18 +147,18 @@ def run_case(case: Case, counter: Counter) -> None:
 
 
 def _follow(then: Then, buyer: Buyer) -> None:
-    counter = buyer.counter
-    if then.state == "not_found" and counter.probe.asks_may_buy:
+    shop = buyer.shop
+    if then.state == "not_found" and shop.probe.asks_may_buy:
         return
     if then.after_s:
-        counter.control.advance(then.after_s)
+        shop.control.advance(then.after_s)
     if then.sees:
         seen = buyer.ask_line(SHORT_S if then.sees == "quiet" else PATIENCE_S)
-        check(SIGHTS[then.sees](seen, counter.probe), f"the question is seen as {then.sees}", short(seen))
+        check(SIGHTS[then.sees](seen, shop.probe), f"the question is seen as {then.sees}", short(seen))
         return
     told = buyer.ask()
-    check(told.state == counter.probe.reads_as.get(then.state, then.state), f"the order is {then.state}", told)
-    if counter.probe.gives_codes and then.pins != "any":
+    check(told.state == shop.probe.reads_as.get(then.state, then.state), f"the order is {then.state}", told)
+    if shop.probe.gives_codes and then.pins != "any":
         wanted = _wanted_pins(then, buyer)
         check(told.pins == wanted, f"the PINs are {wanted!r}", told)
 
@@ -167,7 +167,7 @@ def _wanted_pins(then: Then, buyer: Buyer) -> tuple[str, ...]:
     if then.pins not in ("given", "none"):
         return (then.pins,)
     is_shown = then.pins == "given" and then.state in ("delivered", "partial", "cancelled")
-    return buyer.counter.probe.shown(buyer.truth()[-1]["pins"]) if is_shown else ()
+    return buyer.shop.probe.shown(buyer.truth()[-1]["pins"]) if is_shown else ()
 
 
 def _check_money(buyer: Buyer) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from apps.simulator.selftest.buyers import AFTER_S, LATER_S, PATIENCE_S, Counter, Mismatch, check
+from apps.simulator.selftest.buyers import AFTER_S, LATER_S, PATIENCE_S, Mismatch, Shop, check
 
 
 @dataclass
@@ -49,23 +49,23 @@ def _read_letter(line: socket.socket) -> Received:
     return Received(headers, body)
 
 
-def webhooks(counter: Counter) -> None:
+def webhooks(shop: Shop) -> None:
     """Late, doubled, out of order and forged, each with its signature checked by the document's rule."""
-    is_signed = counter.probe.is_signed
+    is_signed = shop.probe.is_signed
     if is_signed is None:
         raise Mismatch("the probe cannot check a signature")
-    secret = counter.dialect.secrets["webhook"]
+    secret = shop.dialect.secrets["webhook"]
     with receiver() as (url, letters):
-        straight = _letters(counter, letters, 2, hook_url=url)
-        doubled = _letters(counter, letters, 4, hook_times=2)
-        turned = _letters(counter, letters, 2, hook_times=1, hook_out_of_order=True)
-        forged = _letters(counter, letters, 2, hook_out_of_order=False, hook_forged=True)
-        counter.control.switch(hook_forged=False, hook_late_s=LATER_S)
-        counter.order().place()
+        straight = _letters(shop, letters, 2, hook_url=url)
+        doubled = _letters(shop, letters, 4, hook_times=2)
+        turned = _letters(shop, letters, 2, hook_times=1, hook_out_of_order=True)
+        forged = _letters(shop, letters, 2, hook_out_of_order=False, hook_forged=True)
+        shop.control.switch(hook_forged=False, hook_late_s=LATER_S)
+        shop.order().place()
         early = letters.empty()
-        counter.control.advance(AFTER_S)
+        shop.control.advance(AFTER_S)
         late = [letters.get(timeout=PATIENCE_S) for _ in range(2)]
-        counter.control.switch(hook_url=None, hook_late_s=0)
+        shop.control.switch(hook_url=None, hook_late_s=0)
     check(early, "nothing before its time", None)
     for each in (*straight, *doubled, *turned, *late):
         check(is_signed(each.headers, each.body, "/hooks/in", secret), "signed as documented", each)
@@ -73,11 +73,11 @@ def webhooks(counter: Counter) -> None:
         check(not is_signed(each.headers, each.body, "/hooks/in", secret), "a signature that is wrong", each)
     check(len({each.body for each in straight}) == 2, "waiting, then delivered", straight)
     check(doubled[0].body == doubled[1].body, "the same letter twice", doubled)
-    told = [hook["state"] for hook in counter.truth() if hook["event"] == "hook"]
+    told = [hook["state"] for hook in shop.truth() if hook["event"] == "hook"]
     check(told[6:8] == ["delivered", "waiting"], "the news before the older news", told)
 
 
-def _letters(counter: Counter, letters: queue.Queue[Received], count: int, **switches: Any) -> list[Received]:
-    counter.control.switch(**switches)
-    counter.order().place()
+def _letters(shop: Shop, letters: queue.Queue[Received], count: int, **switches: Any) -> list[Received]:
+    shop.control.switch(**switches)
+    shop.order().place()
     return [letters.get(timeout=PATIENCE_S) for _ in range(count)]
