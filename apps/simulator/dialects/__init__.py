@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from apps.simulator.dialect import Dialect, Endpoint
-from apps.simulator.dialects import znet, znet_tl
+from apps.simulator.dialects import (
+    znet,
+    znet_tl,
+)
 
-DIALECTS: dict[str, Dialect] = {each.name: each for each in (znet.DIALECT, znet_tl.DIALECT)}
+ALL = (
+    znet.DIALECT,
+    znet_tl.DIALECT,
+)
+DIALECTS: dict[str, Dialect] = {each.name: each for each in ALL}
 DEFAULT = znet.DIALECT.name
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from apps.simulator.probe import Probe
-from apps.simulator.probes import znet, znet_tl
+from apps.simulator.probes import (
+    znet,
+    znet_tl,
+)
 
-PROBES: dict[str, Probe] = {"znet": znet.PROBE, "znet_tl": znet_tl.PROBE}
+PROBES: dict[str, Probe] = {
+    "znet": znet.PROBE,
+    "znet_tl": znet_tl.PROBE,
+}
