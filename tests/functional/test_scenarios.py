@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models import F
 
-from apps.catalog.models import PackagePrice
+from apps.catalog.models import FxRate, PackagePrice
 from apps.common import checkpoints, clock
 from apps.common.money import Money, to_micros
 from apps.orders import monitoring, services
@@ -25,6 +26,8 @@ from tests.factories import (
     Stage,
     add_route,
     at_checkpoint,
+    check_against_truth,
+    check_conservation,
     check_invariants,
     due_of,
     make_customer,
@@ -270,11 +273,15 @@ def test_scenario_10_rates_change_between_charge_and_refund_and_the_wallet_is_ex
         shop = make_shop(stage.url)
         prices = PackagePrice.objects.filter(package=shop.package)
         prices.update(currency=currency, unit_price_micros=33_333_333 + n)
+        for other, rate in (("USD", "34.123456"), ("EUR", "37.654321")):
+            set_rate(shop, other, rate)
         buyer = make_customer(shop.tenant, "1000", currency=currency)
         order = order_from(shop, customer=buyer, quantity=3)
+        stage.move(1)
         change_rates(shop, "341.234567", "a")
         stage.run_until_quiet()
         assert standing_of(order)[0] == "completed"
+        stage.move(1)
         change_rates(shop, "298.765433", "b")
         assert ledger.balance_of(buyer.pk, currency) == Money(1000_000_000 - 3 * (33_333_333 + n), currency)
         assert refund(order.pk, "olga", "used before", clock.now())
@@ -283,12 +290,27 @@ def test_scenario_10_rates_change_between_charge_and_refund_and_the_wallet_is_ex
         assert (books["held", currency], books["revenue", currency]) == (0, 0)
         assert books["cost", "TRY"] == 3 * COST
         assert (books["fx", "USD"], books["fx", "TRY"]) == (640_000_000, -20_000_000)
-    check_invariants(stage)
+    check_conservation()
+    check_against_truth(stage)
+
+
+def set_rate(shop: Shop, currency: str, rate: str) -> None:
+    """From now on one unit of `currency` is this much TRY."""
+    FxRate.objects.create(
+        tenant=shop.tenant,
+        from_currency=currency,
+        to_currency="TRY",
+        rate=Decimal(rate),
+        source="test",
+        valid_from=clock.now(),
+    )
 
 
 def change_rates(shop: Shop, paid: str, key: str) -> None:
     """The price doubles, and the next money for the provider is bought with USD at another rate."""
     PackagePrice.objects.filter(package=shop.package).update(unit_price_micros=F("unit_price_micros") * 2)
+    for other in ("USD", "EUR"):
+        set_rate(shop, other, paid)
     ledger.top_up_float(
         shop.tenant.pk,
         shop.integration.pk,
