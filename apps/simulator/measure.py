@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -48,6 +48,7 @@ class Loader(asyncio.Protocol):
             return
         self._rest = b""
         self._load.answered += 1
+        self._load.has_begun.set()
         if not self._load.is_over:
             self._transport.write(self._load.next_request())
 
@@ -61,6 +62,7 @@ class Load:
     next_request: Callable[[], bytes]
     answered: int = 0
     is_over: bool = False
+    has_begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def _get(path: str, **params: str) -> bytes:
@@ -84,8 +86,9 @@ def place_requests() -> Callable[[], bytes]:
 async def _load(port: int, requests: Callable[[], bytes], seconds: float) -> tuple[int, float]:
     load = Load(requests)
     loop = asyncio.get_running_loop()
-    began = time.perf_counter()
     made = [await loop.create_connection(lambda: Loader(load), "127.0.0.1", port) for _ in range(CONNECTIONS)]
+    await load.has_begun.wait()
+    began = time.perf_counter()
     await asyncio.sleep(seconds)
     load.is_over = True
     took = time.perf_counter() - began
