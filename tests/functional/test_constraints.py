@@ -26,6 +26,13 @@ from apps.orders.models import (
     Quote,
 )
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.providers.catalogue_models import (
+    AccountWatch,
+    BalanceReading,
+    CatalogChange,
+    CatalogItem,
+    CatalogSync,
+)
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
 from apps.wallet.models import Account, ConfirmLimit, CreditChange, Entry, Transfer, WalletRequest
@@ -34,6 +41,11 @@ from tests.factories import START, Shop, make_customer, make_integration, make_s
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
 MODELS: tuple[type[Model], ...] = (
+    AccountWatch,
+    BalanceReading,
+    CatalogChange,
+    CatalogItem,
+    CatalogSync,
     ApiKey,
     Customer,
     Membership,
@@ -183,6 +195,28 @@ class World:
             }
         )
 
+    def new_item(self, **facts: Any) -> CatalogItem:
+        """One thing that the account sells."""
+        given = {"name": "60", "cost_micros": 1, "currency": "TRY", "seen_at": START, "changed_at": START, **facts}
+        return CatalogItem.objects.create(integration=self.shop.integration, key="kupur=60", **given)
+
+    def new_sync(self, **facts: Any) -> CatalogSync:
+        """One fetch of the account's list."""
+        return CatalogSync.objects.create(
+            integration=self.shop.integration, created_at=START, beat_at=START, **{"state": "done", **facts}
+        )
+
+    def new_change(self, **facts: Any) -> CatalogChange:
+        """One difference that a fetch found."""
+        given = {"key": "kupur=60", "kind": "new", **facts}
+        return CatalogChange.objects.create(integration=self.shop.integration, sync=self.new_sync(), **given)
+
+    def new_reading(self, **facts: Any) -> BalanceReading:
+        """One answer about our money at the account."""
+        return BalanceReading.objects.create(
+            integration=self.shop.integration, since=START, as_of=START, currency="TRY", **facts
+        )
+
 
 @pytest.fixture
 def world() -> World:
@@ -297,6 +331,7 @@ REFUSED: dict[str, Refused] = {
     "input_field_target_once_per_product": lambda w: InputField.objects.create(
         product=w.shop.package.product, name="other", label="x"
     ),
+    "input_field_kind_known": lambda w: InputField.objects.update(kind="colour"),
     "input_field_target_known": lambda w: InputField.objects.update(target="elsewhere"),
     "package_code_once_per_shop": lambda w: Package.objects.create(
         tenant=w.shop.tenant, product=w.shop.package.product, code=w.shop.package.code, name="x"
@@ -318,6 +353,25 @@ REFUSED: dict[str, Refused] = {
     "fx_rate_above_zero": lambda w: w.new_rate(rate=0),
     "fx_rate_between_two_currencies": lambda w: w.new_rate(to_currency="USD"),
     "fx_rate_ends_after_it_begins": lambda w: w.new_rate(valid_until=START),
+    # what a provider sells, and our money there
+    "catalog_item_once_per_account": lambda w: [w.new_item() for _ in range(2)],
+    "catalog_item_cost_not_negative": lambda w: w.new_item(cost_micros=-1),
+    "catalog_item_cost_has_a_currency": lambda w: w.new_item(currency=""),
+    "catalog_sync_one_at_a_time": lambda w: [w.new_sync(state=state) for state in ("queued", "running")],
+    "catalog_sync_state_known": lambda w: w.new_sync(state="lost"),
+    "catalog_sync_failed_says_why": lambda w: w.new_sync(state="failed"),
+    "catalog_change_pending_once": lambda w: [w.new_change() for _ in range(2)],
+    "catalog_change_kind_known": lambda w: w.new_change(kind="colour"),
+    "catalog_change_state_known": lambda w: w.new_change(state="maybe", decided_by="a", decided_at=START),
+    "catalog_change_decision_has_a_name": lambda w: w.new_change(state="approved", decided_at=START),
+    "account_watch_factor_above_one": lambda w: AccountWatch.objects.create(
+        integration=w.shop.integration, jump_factor=1
+    ),
+    "account_watch_threshold_positive": lambda w: AccountWatch.objects.create(
+        integration=w.shop.integration, alert_below_micros=0
+    ),
+    "balance_reading_is_a_value_or_an_error": lambda w: w.new_reading(amount_micros=0, error="timeout"),
+    "balance_reading_error_has_no_parts": lambda w: w.new_reading(credit_micros=1, error="timeout"),
     # accounts
     "shop_loss_guard_sane": lambda w: Tenant.objects.update(loss_guard_percent=-1),
     "shop_rate_age_above_zero": lambda w: Tenant.objects.update(rate_max_age_hours=0),
