@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from apps.providers.adapters.digiflazz import Digiflazz
+from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.znet import Znet
 from apps.providers.contract import Account, Adapter
 
 ADAPTERS: dict[str, Adapter] = {
     "znet": Znet(),
+    "smm_v2": SmmV2(),
+    "digiflazz": Digiflazz(),
 }
 
 
