@@ -344,8 +344,8 @@ class TestTheFigures:
         assert (EVERY, BALANCES.every_s, 2 * EVERY) == (timedelta(minutes=5), 300, timedelta(minutes=10))
 
     def test_of_the_providers_are_counted(self) -> None:
-        assert [kind for kind, _ in kind_choices()] == ["znet"]
-        assert "One provider protocol so far: ZNET." in (ROOT / "README.md").read_text()
+        assert [kind for kind, _ in kind_choices()] == ["znet", "smm_v2", "digiflazz"]
+        assert "Three provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid)." in (ROOT / "README.md").read_text()
 
 
 class TestSettings:

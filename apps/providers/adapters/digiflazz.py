@@ -177,7 +177,7 @@ class Digiflazz:
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Orders one unit. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
         body = order_body(account, request)
-        call = build_call(account, ORDER_PATH, body, self.caps.place_timeout_s, "place_timeout_s")
+        call = build_call(account, ORDER_PATH, body, account.seconds("place_timeout_s", self.caps))
         return _transact(Order(account, request.reference, has_code=is_sn_code(account, request)), call)
 
     def status(self, account: Account, refs: Sequence[OrderRef]) -> TalkMany:
@@ -194,7 +194,7 @@ class Digiflazz:
         if ref.request is None or ref.request.reference != ref.own_ref:
             raise ValueError("Digiflazz is asked by the identical purchase, which is missing")
         call = build_call(
-            account, ORDER_PATH, order_body(account, ref.request), self.caps.ask_timeout_s, "ask_timeout_s"
+            account, ORDER_PATH, order_body(account, ref.request), account.seconds("ask_timeout_s", self.caps)
         )
         has_code = is_sn_code(account, ref.request)
         return _transact(Order(account, ref.own_ref, is_question=True, has_code=has_code), call)
@@ -202,13 +202,13 @@ class Digiflazz:
     def balance(self, account: Account) -> TalkBalance:
         """Our deposit there."""
         body = {"cmd": "deposit", "username": account.login, "sign": sign(account, "depo")}
-        answer = yield build_call(account, BALANCE_PATH, body, self.caps.ask_timeout_s, "ask_timeout_s")
+        answer = yield build_call(account, BALANCE_PATH, body, account.seconds("ask_timeout_s", self.caps))
         return read_balance(account, answer)
 
     def catalogue(self, account: Account) -> TalkCatalogue:
         """The prepaid price list, which may be asked for once in five minutes."""
         body = {"cmd": "prepaid", "username": account.login, "sign": sign(account, "pricelist")}
-        call = build_call(account, LIST_PATH, body, LIST_TIMEOUT_S, "")
+        call = build_call(account, LIST_PATH, body, LIST_TIMEOUT_S)
         answer = yield replace(call, limit_bytes=CATALOGUE_LIMIT)
         return read_list(account, answer)
 
@@ -260,14 +260,13 @@ def is_sn_code(account: Account, request: PlaceRequest) -> bool:
     return form == "code"
 
 
-def build_call(account: Account, path: str, body: Mapping[str, str | int], timeout_s: float, option: str) -> HttpCall:
-    """A JSON call; the body holds a signature instead of the key. `option` may set another time-out."""
-    chosen_s = account.options.get(option)
+def build_call(account: Account, path: str, body: Mapping[str, str | int], timeout_s: float) -> HttpCall:
+    """A JSON call; the body holds a signature instead of the key."""
     return HttpCall(
         method="POST",
         url=account.base_url.rstrip("/") + path,
         json=json.dumps(body, separators=(",", ":")).encode(),
-        timeout_s=float(chosen_s) if isinstance(chosen_s, int | float) else timeout_s,
+        timeout_s=timeout_s,
     )
 
 

@@ -197,7 +197,7 @@ class SmmV2:
 
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Orders once. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
-        call = build_call(account, "add", self.caps.place_timeout_s, "place_timeout_s", *order_params(request))
+        call = build_call(account, "add", account.seconds("place_timeout_s", self.caps), *order_params(request))
         return _place(Order(account, OrderRef(request.reference)), call)
 
     def status(self, account: Account, refs: Sequence[OrderRef]) -> TalkMany:
@@ -210,7 +210,7 @@ class SmmV2:
         if not orders:
             return {}
         ids = ("orders", ",".join(order.ref.provider_id for order in orders))
-        answer = yield build_call(account, "status", self.caps.ask_timeout_s, "ask_timeout_s", ids)
+        answer = yield build_call(account, "status", account.seconds("ask_timeout_s", self.caps), ids)
         return read_states(orders, answer)
 
     def find(self, account: Account, ref: OrderRef) -> Talk:
@@ -220,12 +220,12 @@ class SmmV2:
 
     def balance(self, account: Account) -> TalkBalance:
         """Our money there."""
-        answer = yield build_call(account, "balance", self.caps.ask_timeout_s, "ask_timeout_s")
+        answer = yield build_call(account, "balance", account.seconds("ask_timeout_s", self.caps))
         return read_balance(account, answer)
 
     def catalogue(self, account: Account) -> TalkCatalogue:
         """Every service of the panel."""
-        call = build_call(account, "services", LIST_TIMEOUT_S, "")
+        call = build_call(account, "services", LIST_TIMEOUT_S)
         answer = yield replace(call, limit_bytes=CATALOGUE_LIMIT)
         return read_services(account, answer)
 
@@ -261,16 +261,15 @@ def ordered_quantity(request: PlaceRequest) -> int | None:
     return request.quantity * int(each) if _QUANTITY.fullmatch(each) and request.quantity > 0 else None
 
 
-def build_call(account: Account, action: str, timeout_s: float, option: str, *params: tuple[str, str]) -> HttpCall:
-    """A form call to the panel's one address; the key is marked as a secret. `option` may set another time-out."""
+def build_call(account: Account, action: str, timeout_s: float, *params: tuple[str, str]) -> HttpCall:
+    """A form call to the panel's one address; the key is marked as a secret."""
     agent = account.options.get("user_agent")
-    chosen_s = account.options.get(option)
     return HttpCall(
         method="POST",
         url=account.base_url.rstrip("/").removesuffix(API_PATH) + API_PATH,
         form=(("key", account.secrets.get("key", "")), ("action", action), *params),
         headers=(("User-Agent", agent),) if isinstance(agent, str) and agent else (),
-        timeout_s=float(chosen_s) if isinstance(chosen_s, int | float) else timeout_s,
+        timeout_s=timeout_s,
         secrets=frozenset({"key"}),
     )
 
