@@ -345,7 +345,10 @@ class TestTheFigures:
 
     def test_of_the_providers_are_counted(self) -> None:
         assert [kind for kind, _ in kind_choices()] == ["znet", "smm_v2", "digiflazz"]
-        assert "Three provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid)." in (ROOT / "README.md").read_text()
+        assert (
+            "Three provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid)."
+            in (ROOT / "README.md").read_text()
+        )
 
 
 class TestSettings:

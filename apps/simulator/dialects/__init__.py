@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.simulator.dialect import Dialect, Endpoint
 from apps.simulator.dialects import (
+    client_api,
     znet,
     znet_tl,
 )
@@ -11,6 +12,7 @@ from apps.simulator.dialects import (
 ALL = (
     znet.DIALECT,
     znet_tl.DIALECT,
+    client_api.DIALECT,
 )
 DIALECTS: dict[str, Dialect] = {each.name: each for each in ALL}
 DEFAULT = znet.DIALECT.name

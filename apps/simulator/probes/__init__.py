@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.simulator.probe import Probe
 from apps.simulator.probes import (
+    client_api,
     znet,
     znet_tl,
 )
@@ -11,4 +12,5 @@ from apps.simulator.probes import (
 PROBES: dict[str, Probe] = {
     "znet": znet.PROBE,
     "znet_tl": znet_tl.PROBE,
+    "client_api": client_api.PROBE,
 }
