@@ -40,6 +40,79 @@ class TestDigiflazz(WithReference, WithCodes, WithCatalogue, AdapterContract):
     def reply_with_code(self, value: str) -> HttpReply:
         return reply(rc="00", status="Sukses", sn=value)
 
+    def test_knows_that_asking_may_buy(self) -> None:
+        caps = DIGIFLAZZ.caps
+        assert (caps.ask_may_create, caps.resend_same_ref_safe, caps.dedup) == (True, True, "returns_original")
+        assert (caps.resend_min_gap_s, caps.poll) == (60, PollPlan(60, 60, 600, 60))
+        assert (caps.absent_after_s, caps.query_window_s, caps.find_by_own_ref) == (None, None, True)
+
+    def test_lets_no_reference_become_ninety_days_old(self) -> None:
+        age_s = DIGIFLAZZ.caps.ref_max_age_s
+        assert age_s is not None
+        assert (age_s, age_s + 5 * 86400) == (85 * 86400, 90 * 86400)
+
+    def test_asks_about_one_order_at_a_time(self) -> None:
+        caps = DIGIFLAZZ.caps
+        assert (caps.status_batch_max, caps.list_form, caps.rate_per_s, caps.burst) == (1, "one", 2, 4)
+        assert (caps.ref_format, caps.ref_max_len, caps.quantity) == ("digits18", 18, "one")
+
+    def test_waits_for_a_second_reading_of_a_failure(self) -> None:
+        caps = DIGIFLAZZ.caps
+        assert (caps.failed_final_after_s, caps.final_after_s, caps.flipping) == (60, 0, frozenset())
+        assert (caps.send_window_s, caps.place_timeout_s, caps.ask_timeout_s, caps.resolve_margin_s) == (20, 60, 30, 10)
+        assert (caps.review_after_s, caps.webhook, caps.balance_check) == (900, "hmac_sha1", True)
+
+    @pytest.mark.parametrize(
+        ("option", "mapped", "codes"),
+        [
+            (None, None, ()),
+            ("receipt", None, ()),
+            ("code", None, (Code("AB-1"),)),
+            (None, "code", (Code("AB-1"),)),
+            ("receipt", "code", (Code("AB-1"),)),
+            ("code", "receipt", ()),
+        ],
+    )
+    def test_gives_a_code_only_where_mapping_or_account_say_so(
+        self, option: str | None, mapped: str | None, codes: tuple[Code, ...]
+    ) -> None:
+        product = dict(REQUEST.product) | ({"sn": mapped} if mapped else {})
+        ref = replace(REF, request=replace(REQUEST, product=product))
+        account = replace(ACCOUNT, options={"sn": option} if option else {})
+        assert find(reply(rc="00", status="Sukses", sn="AB-1"), ref, account).codes == codes
+
+    def test_reads_the_price_list_whole(self) -> None:
+        listed = converse(DIGIFLAZZ.catalogue(ACCOUNT), load_reply(recorded("digiflazz", "catalogue.items")[0]))[0]
+        assert listed.items == (
+            CatalogueItem({"buyer_sku_code": "xld10"}, "XL 10.000", "Pulsa / XL", Decimal(10500), "IDR"),
+            CatalogueItem(
+                {"buyer_sku_code": "gp20"},
+                "Google Play Rp 20.000",
+                "Voucher / GOOGLE PLAY INDONESIA",
+                Decimal(20250),
+                "IDR",
+                gives_code=True,
+            ),
+            CatalogueItem(
+                {"buyer_sku_code": "pln20"},
+                "PLN 20.000",
+                "PLN / PLN",
+                Decimal(20100),
+                "IDR",
+                available=False,
+                gives_code=True,
+            ),
+            CatalogueItem(
+                {"buyer_sku_code": "ml86"},
+                "Mobile Legends 86 Diamond",
+                "Games / MOBILE LEGENDS",
+                Decimal("19850.5"),
+                "IDR",
+                available=False,
+            ),
+            CatalogueItem({"buyer_sku_code": "off1"}, "XL 5.000", "Pulsa / XL", available=False),
+        )
+
 
 DIGIFLAZZ = Digiflazz()
 ACCOUNT, REQUEST = TestDigiflazz.account, TestDigiflazz.request
@@ -67,30 +140,6 @@ def body_of(call: HttpCall) -> Any:
 
 def md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-class TestCapabilities:
-    def test_know_that_asking_may_buy(self) -> None:
-        caps = DIGIFLAZZ.caps
-        assert (caps.ask_may_create, caps.resend_same_ref_safe, caps.dedup) == (True, True, "returns_original")
-        assert (caps.resend_min_gap_s, caps.poll) == (60, PollPlan(60, 60, 600, 60))
-        assert (caps.absent_after_s, caps.query_window_s, caps.find_by_own_ref) == (None, None, True)
-
-    def test_let_no_reference_become_ninety_days_old(self) -> None:
-        age_s = DIGIFLAZZ.caps.ref_max_age_s
-        assert age_s is not None
-        assert (age_s, age_s + 5 * 86400) == (85 * 86400, 90 * 86400)
-
-    def test_ask_about_one_order_at_a_time(self) -> None:
-        caps = DIGIFLAZZ.caps
-        assert (caps.status_batch_max, caps.list_form, caps.rate_per_s, caps.burst) == (1, "one", 2, 4)
-        assert (caps.ref_format, caps.ref_max_len, caps.quantity) == ("digits18", 18, "one")
-
-    def test_wait_for_a_second_reading_of_a_failure(self) -> None:
-        caps = DIGIFLAZZ.caps
-        assert (caps.failed_final_after_s, caps.final_after_s, caps.flipping) == (60, 0, frozenset())
-        assert (caps.send_window_s, caps.place_timeout_s, caps.ask_timeout_s, caps.resolve_margin_s) == (20, 60, 30, 10)
-        assert (caps.review_after_s, caps.webhook, caps.balance_check) == (900, "hmac_sha1", True)
 
 
 class TestCalls:
@@ -265,25 +314,6 @@ class TestGoods:
         answer = load_reply(recorded("digiflazz", "place.completed")[0])
         assert place(answer).codes == (Code("0012-ABCD-3456"),)
 
-    @pytest.mark.parametrize(
-        ("option", "mapped", "codes"),
-        [
-            (None, None, ()),
-            ("receipt", None, ()),
-            ("code", None, (Code("AB-1"),)),
-            (None, "code", (Code("AB-1"),)),
-            ("receipt", "code", (Code("AB-1"),)),
-            ("code", "receipt", ()),
-        ],
-    )
-    def test_have_a_code_only_where_mapping_or_account_say_so(
-        self, option: str | None, mapped: str | None, codes: tuple[Code, ...]
-    ) -> None:
-        product = dict(REQUEST.product) | ({"sn": mapped} if mapped else {})
-        ref = replace(REF, request=replace(REQUEST, product=product))
-        account = replace(ACCOUNT, options={"sn": option} if option else {})
-        assert find(reply(rc="00", status="Sukses", sn="AB-1"), ref, account).codes == codes
-
     def test_tell_a_receipt_nowhere_because_it_might_be_a_code(self) -> None:
         account = replace(ACCOUNT, options={})
         result = find(reply(rc="00", status="Sukses", sn="AB-1", message="SN AB-1"), account=account)
@@ -316,38 +346,6 @@ class TestBalances:
 
 
 class TestPriceList:
-    def test_is_read_whole(self) -> None:
-        listed = converse(DIGIFLAZZ.catalogue(ACCOUNT), load_reply(recorded("digiflazz", "catalogue.items")[0]))[0]
-        assert listed.items == (
-            CatalogueItem({"buyer_sku_code": "xld10"}, "XL 10.000", "Pulsa / XL", Decimal(10500), "IDR"),
-            CatalogueItem(
-                {"buyer_sku_code": "gp20"},
-                "Google Play Rp 20.000",
-                "Voucher / GOOGLE PLAY INDONESIA",
-                Decimal(20250),
-                "IDR",
-                gives_code=True,
-            ),
-            CatalogueItem(
-                {"buyer_sku_code": "pln20"},
-                "PLN 20.000",
-                "PLN / PLN",
-                Decimal(20100),
-                "IDR",
-                available=False,
-                gives_code=True,
-            ),
-            CatalogueItem(
-                {"buyer_sku_code": "ml86"},
-                "Mobile Legends 86 Diamond",
-                "Games / MOBILE LEGENDS",
-                Decimal("19850.5"),
-                "IDR",
-                available=False,
-            ),
-            CatalogueItem({"buyer_sku_code": "off1"}, "XL 5.000", "Pulsa / XL", available=False),
-        )
-
     @pytest.mark.parametrize(
         ("body", "error"),
         [

@@ -46,6 +46,60 @@ class TestSmmV2(InBatches, WithCatalogue, AdapterContract):
             states[ref.provider_id]["start_count"] = ref.provider_id
         return HttpReply(200, json.dumps(states).encode())
 
+    def test_promises_nothing_about_an_order_without_an_answer(self) -> None:
+        caps = SMM.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.dedup) == ("none", 0, "none")
+        assert (caps.find_by_own_ref, caps.resend_same_ref_safe, caps.ask_may_create) == (False, False, False)
+        assert (caps.absent_after_s, caps.query_window_s, caps.ref_max_age_s) == (None, None, None)
+
+    def test_asks_slowly_about_a_hundred_at_once(self) -> None:
+        caps = SMM.caps
+        assert (caps.status_batch_max, caps.list_form) == (100, "csv")
+        assert (caps.poll, caps.rate_per_s, caps.burst) == (PollPlan(60, 60, 600, 60), 1, 1)
+
+    def test_waits_for_a_second_reading_of_a_failure(self) -> None:
+        caps = SMM.caps
+        assert (caps.failed_final_after_s, caps.final_after_s, caps.flipping) == (60, 0, frozenset())
+        assert (caps.send_window_s, caps.place_timeout_s, caps.ask_timeout_s, caps.resolve_margin_s) == (20, 60, 30, 10)
+        assert (caps.review_after_s, caps.resend_min_gap_s) == (300, 0)
+
+    def test_sells_any_quantity_and_tells_the_balance(self) -> None:
+        assert (SMM.caps.quantity, SMM.caps.webhook, SMM.caps.balance_check) == ("any", "none", True)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["comments", "usernames", "hashtags", "hashtag", "username", "media", "answer_number", "groups", "keywords"],
+    )
+    def test_passes_on_what_a_buyer_writes(self, name: str) -> None:
+        assert form_of(replace(REQUEST, params={name: "text"}))[name] == "text"
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "runs",
+            "interval",
+            "country",
+            "device",
+            "type_of_traffic",
+            "min",
+            "max",
+            "posts",
+            "old_posts",
+            "delay",
+            "expiry",
+        ],
+    )
+    def test_takes_what_multiplies_a_purchase_from_the_mapping_alone(self, name: str) -> None:
+        assert name not in form_of(replace(REQUEST, params={name: "9"}))
+        assert form_of(replace(REQUEST, product={"service": "1", name: "9"}))[name] == "9"
+
+    @pytest.mark.parametrize("name", ["comments", "usernames"])
+    def test_buys_no_more_lines_than_units(self, name: str) -> None:
+        two = replace(REQUEST, quantity=2, params={name: "one\ntwo"})
+        assert form_of(two)[name] == "one\ntwo"
+        with pytest.raises(ValueError, match=f"more lines in {name} than units"):
+            SMM.place(ACCOUNT, replace(two, params={name: "one\ntwo\r\nthree"}))
+
 
 SMM = SmmV2()
 ACCOUNT, REQUEST = TestSmmV2.account, TestSmmV2.request
@@ -72,28 +126,6 @@ each_recorded_refusal = pytest.mark.parametrize(
 each_recorded_doubt = pytest.mark.parametrize(
     "path", recorded("smm_v2", "place.temporary", "place.unlisted"), ids=lambda path: path.stem
 )
-
-
-class TestCapabilities:
-    def test_promise_nothing_about_an_order_without_an_answer(self) -> None:
-        caps = SMM.caps
-        assert (caps.ref_format, caps.ref_max_len, caps.dedup) == ("none", 0, "none")
-        assert (caps.find_by_own_ref, caps.resend_same_ref_safe, caps.ask_may_create) == (False, False, False)
-        assert (caps.absent_after_s, caps.query_window_s, caps.ref_max_age_s) == (None, None, None)
-
-    def test_ask_slowly_about_a_hundred_at_once(self) -> None:
-        caps = SMM.caps
-        assert (caps.status_batch_max, caps.list_form) == (100, "csv")
-        assert (caps.poll, caps.rate_per_s, caps.burst) == (PollPlan(60, 60, 600, 60), 1, 1)
-
-    def test_wait_for_a_second_reading_of_a_failure(self) -> None:
-        caps = SMM.caps
-        assert (caps.failed_final_after_s, caps.final_after_s, caps.flipping) == (60, 0, frozenset())
-        assert (caps.send_window_s, caps.place_timeout_s, caps.ask_timeout_s, caps.resolve_margin_s) == (20, 60, 30, 10)
-        assert (caps.review_after_s, caps.resend_min_gap_s) == (300, 0)
-
-    def test_sell_any_quantity_and_tell_the_balance(self) -> None:
-        assert (SMM.caps.quantity, SMM.caps.webhook, SMM.caps.balance_check) == ("any", "none", True)
 
 
 class TestCalls:
@@ -155,33 +187,6 @@ class TestOrders:
         with pytest.raises(ValueError, match="without a link"):
             SMM.place(ACCOUNT, replace(REQUEST, recipient=""))
 
-    @pytest.mark.parametrize(
-        "name",
-        ["comments", "usernames", "hashtags", "hashtag", "username", "media", "answer_number", "groups", "keywords"],
-    )
-    def test_pass_on_what_a_buyer_writes(self, name: str) -> None:
-        assert form_of(replace(REQUEST, params={name: "text"}))[name] == "text"
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "runs",
-            "interval",
-            "country",
-            "device",
-            "type_of_traffic",
-            "min",
-            "max",
-            "posts",
-            "old_posts",
-            "delay",
-            "expiry",
-        ],
-    )
-    def test_take_what_multiplies_a_purchase_from_the_mapping_alone(self, name: str) -> None:
-        assert name not in form_of(replace(REQUEST, params={name: "9"}))
-        assert form_of(replace(REQUEST, product={"service": "1", name: "9"}))[name] == "9"
-
     def test_pass_on_nothing_else(self) -> None:
         odd = {"key": "x", "action": "cancel", "service": "9", "quantity": "9", "link": "x", "note": "x", "runs": "99"}
         assert form_of(replace(REQUEST, params=odd)) == form_of(REQUEST)
@@ -191,13 +196,6 @@ class TestOrders:
     def test_prefer_what_the_mapping_fixes(self) -> None:
         request = replace(REQUEST, product={"service": "1", "hashtag": "ours"}, params={"hashtag": "theirs"})
         assert form_of(request)["hashtag"] == "ours"
-
-    @pytest.mark.parametrize("name", ["comments", "usernames"])
-    def test_have_no_more_lines_than_units(self, name: str) -> None:
-        two = replace(REQUEST, quantity=2, params={name: "one\ntwo"})
-        assert form_of(two)[name] == "one\ntwo"
-        with pytest.raises(ValueError, match=f"more lines in {name} than units"):
-            SMM.place(ACCOUNT, replace(two, params={name: "one\ntwo\r\nthree"}))
 
 
 class TestPlaceAnswers:
