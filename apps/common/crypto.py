@@ -60,6 +60,11 @@ def blind_index(value: str) -> str:
     return hmac.new(bytes.fromhex(settings.CODE_INDEX_KEY), value.encode(), hashlib.sha256).hexdigest()
 
 
+def code_index(value: str, pin: str) -> str:
+    """The blind index of a delivered or stored code; the PIN of a card counts with its number."""
+    return blind_index(f"{value}\x1f{pin}" if pin else value)
+
+
 def hash_api_secret(secret: str) -> str:
     """The stored form of an API key's secret: HMAC-SHA256 under API_KEY_PEPPER, hex."""
     return hmac.new(bytes.fromhex(settings.API_KEY_PEPPER), secret.encode(), hashlib.sha256).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from apps.common.crypto import blind_index, digest, seal, seal_text
+from apps.common.crypto import code_index, digest, seal, seal_text
 from apps.common.wire import BODY_LIMIT, HttpReply, MaybeSent, NotSent
 from apps.orders.models import Attempt, Evidence, OrderCode
 from apps.orders.news import News, body_of, knowledge_of
@@ -59,8 +59,8 @@ def _seal_part(text: str) -> str:
 
 
 def index_of(code: Code) -> str:
-    """The blind index of a code; the PIN of a card counts with its number."""
-    return blind_index(f"{code.value}\x1f{code.pin}" if code.pin else code.value)
+    """The blind index of a code."""
+    return code_index(code.value, code.pin)
 
 
 def was_sold_before(codes: list[OrderCode]) -> bool:

@@ -19,7 +19,7 @@ from apps.common.talk import Exchange, TalkFailed, drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
 from apps.journal import heartbeats
-from apps.orders import due, outcomes
+from apps.orders import due, local, outcomes
 from apps.orders.due import Claim
 from apps.orders.models import Attempt, AttemptUnit, DueCheck
 from apps.orders.news import News
@@ -28,7 +28,7 @@ from apps.orders.services import try_auto_dispatch
 from apps.orders.states import UnitStatus
 from apps.providers.contract import Outcome, Result
 from apps.providers.models import Integration
-from apps.providers.registry import load_adapter
+from apps.providers.registry import has_wire, load_wired
 
 log = get_logger(__name__)
 
@@ -156,16 +156,22 @@ def ask_and_apply(claims: Sequence[Claim]) -> list[News]:
 
 
 def ask_all(questions: Sequence[Question]) -> list[News]:
-    """Put every question that may be put: those that may buy one by one, the rest in batches, side by side."""
-    barred = [question for question in questions if question.why_not is not None]
-    open_ones = [question for question in questions if question.why_not is None]
+    """Put every question that may be put: those that may buy one by one, the rest in batches, side by side.
+
+    What is fulfilled here is answered from here.
+    """
+    here = [question for question in questions if not has_wire(question.attempt.kind)]
+    wired = [question for question in questions if question not in here]
+    barred = [question for question in wired if question.why_not is not None]
+    open_ones = [question for question in wired if question.why_not is None]
     careful = [question for question in open_ones if question.attempt.integration.caps().ask_may_create]
     batches = batched([question for question in open_ones if question not in careful])
     answers = [*ask_carefully(careful), *ask_in_batches(batches)]
     checkpoint("ask.after_answers")
     now = clock.now()
     told = [news for answer in answers for news in answer.news(now)]
-    return [*(not_asked(question, now) for question in barred), *told]
+    known = [local.answer(question, now) for question in here]
+    return [*known, *(not_asked(question, now) for question in barred), *told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +247,7 @@ def _answered(batch: Batch, result: JobResult[Mapping[str, Result]]) -> Answered
 
 def _talk(batch: Batch) -> Generator[HttpCall, Answer, Mapping[str, Result]]:
     integration = batch.first.attempt.integration
-    adapter, account = load_adapter(integration.kind), integration.account()
+    adapter, account = load_wired(integration.kind), integration.account()
     refs = [question.ref() for question in batch.questions]
     if batch.first.verb == "find":
         return {refs[0].own_ref: (yield from adapter.find(account, refs[0]))}

@@ -12,7 +12,7 @@ from apps.common.wire import HttpReply, MaybeSent, NotSent
 from apps.providers.actions import Why
 from apps.providers.contract import Outcome, Result
 
-Verb = Literal["place", "find", "status"]
+Verb = Literal["place", "find", "status", "person"]
 
 NO_INFORMATION = frozenset({Outcome.UNKNOWN, Outcome.AUTH_ERROR, Outcome.RATE_LIMITED, Outcome.NOT_SENT})
 """Outcomes of a question that say nothing about the order: the question failed."""
@@ -22,7 +22,7 @@ NO_INFORMATION = frozenset({Outcome.UNKNOWN, Outcome.AUTH_ERROR, Outcome.RATE_LI
 class News:
     """One answer about one attempt. `fence` is the due row's when it was claimed: only its holder may reschedule.
 
-    `barred`: the question was not put, for this reason.
+    `barred`: the question was not put, for this reason. `actor`: the person who says so.
     """
 
     attempt_id: int
@@ -34,6 +34,7 @@ class News:
     fence: int
     send_no: int
     barred: Why | None = None
+    actor: str = ""
 
     def class_digest(self) -> str:
         """Sixteen hex digits that change when the class of the answer or its bytes change."""

@@ -396,7 +396,14 @@ def tell(change: Change, data: dict[str, object] | None = None) -> OrderEvent | 
     if news.result.reason:
         facts["provider_words"] = news.result.reason[:300]
     return machine.record_story(
-        order, verdict.said, news.verb, news.at, attempt=change.attempt, evidence=change.evidence, data=facts
+        order,
+        verdict.said,
+        news.verb,
+        news.at,
+        attempt=change.attempt,
+        evidence=change.evidence,
+        actor=news.actor,
+        data=facts,
     )
 
 

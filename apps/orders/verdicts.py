@@ -67,7 +67,7 @@ class Standing:
 
     def still_owes(self, codes: tuple[Code, ...]) -> bool:
         """Whether one is missing even with these; providers repeat what they told, so they are not added up."""
-        return self.owes_code and len({code.value for code in codes}) < self.units
+        return self.owes_code and len({(code.value, code.pin) for code in codes}) < self.units
 
 
 @dataclass(frozen=True, slots=True)

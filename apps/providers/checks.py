@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 
-from apps.providers.contract import Adapter, contradictions
+from apps.providers.contract import Kind, contradictions
 from apps.providers.registry import ADAPTERS
 
 
@@ -22,7 +22,7 @@ def kinds_are_declared(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
     ]
 
 
-def faults_of(kind: str, adapter: Adapter) -> Iterator[str]:
+def faults_of(kind: str, adapter: Kind) -> Iterator[str]:
     """What is wrong with one declaration."""
     if adapter.kind != kind:
         yield f"it calls itself {adapter.kind!r}"

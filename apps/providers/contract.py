@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from apps.common.wire import Answer, HttpCall
 
@@ -321,8 +321,8 @@ TalkBalance = Generator[HttpCall, Answer, Balance]
 TalkCatalogue = Generator[HttpCall, Answer, Catalogue]
 
 
-class Adapter(Protocol):
-    """One protocol. Attributes are read by the registry, the admin's forms, the docs and the contract suite."""
+class Kind(Protocol):
+    """What every kind declares. Read by the registry, the admin's forms, the docs and the contract suites."""
 
     kind: str
     label: str
@@ -330,6 +330,22 @@ class Adapter(Protocol):
     secret_fields: tuple[str, ...]
     mapping_fields: tuple[str, ...]
     option_fields: Mapping[str, Knob]
+
+
+@runtime_checkable
+class LocalAdapter(Kind, Protocol):
+    """A kind without a wire: its one verb yields what is to be done here, inside the transaction that settles.
+
+    Nothing is asked about it later, so it has no other verb, and no address, login or secrets.
+    """
+
+    def fulfil(self, account: Account, request: PlaceRequest) -> LocalTalk:
+        """Exactly one try to fulfil: yields at most one call."""
+        ...
+
+
+class Adapter(Kind, Protocol):
+    """One protocol of a provider with a wire."""
 
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Exactly one purchase try: yields at most one call that can buy."""

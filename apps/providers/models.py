@@ -17,7 +17,7 @@ from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_
 from apps.providers import catalogue_models  # noqa: F401 - Django looks for tables in this module
 from apps.providers.contract import Account, Capabilities
 from apps.providers.options import BadOption, load_caps
-from apps.providers.registry import kind_choices, load_adapter, missing_ids
+from apps.providers.registry import has_wire, kind_choices, load_adapter, missing_ids
 from apps.providers.tokens import tokens_of
 
 IDENTITY = ("kind", "base_url", "login")
@@ -30,7 +30,7 @@ class Integration(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="integrations", verbose_name=_("shop"))
     name = models.CharField(_("name"), max_length=120)
     kind = models.CharField(_("kind"), max_length=32, choices=kind_choices)
-    base_url = models.CharField(_("base URL"), max_length=200)
+    base_url = models.CharField(_("base URL"), max_length=200, blank=True)
     login = models.CharField(_("login"), max_length=120, blank=True)
     sealed_secrets = models.TextField(blank=True, default="", editable=False)
     currency = models.CharField(_("currency"), max_length=3)
@@ -55,15 +55,24 @@ class Integration(models.Model):
 
     def clean(self) -> None:
         """Refuse an address that must not be reached, unknown options, a changed identity after the first purchase."""
-        try:
-            check_url(self.base_url, self.egress_policy())
-        except EgressForbidden as error:
-            raise ValidationError({"base_url": str(error)}) from error
+        self._check_address()
         self._check_identity()
         try:
             self.caps()
         except BadOption as error:
             raise ValidationError({"options": str(error)}) from error
+
+    def _check_address(self) -> None:
+        """An address that may be reached where there is a wire, none where there is none."""
+        if not has_wire(self.kind):
+            given = [name for name in ("base_url", "login") if getattr(self, name)]
+            if given:
+                raise ValidationError(dict.fromkeys(given, _("this kind is fulfilled here: leave it empty")))
+            return
+        try:
+            check_url(self.base_url, self.egress_policy())
+        except EgressForbidden as error:
+            raise ValidationError({"base_url": str(error)}) from error
 
     def _check_identity(self) -> None:
         stored = Integration.objects.filter(pk=self.pk, in_use_since__isnull=False).first()
@@ -195,3 +204,63 @@ class Route(models.Model):
             raise ValidationError({"integration": _("this provider account belongs to another shop")})
         if not PackageMapping.objects.filter(package=self.package, integration=self.integration).exists():
             raise ValidationError({"integration": _("map the package to this provider account first")})
+
+
+class StockCode(models.Model):
+    """One code that we own, until an attempt takes it: once, and nothing else of it ever changes (a trigger).
+
+    `shelf` is what mappings call it (`oyun`). `taken_by` is the attempt's id, a plain number.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    integration = models.ForeignKey(Integration, on_delete=models.PROTECT, related_name="stock")
+    shelf = models.CharField(max_length=120)
+    sealed = models.TextField()
+    sealed_serial = models.TextField(blank=True, default="")
+    sealed_pin = models.TextField(blank=True, default="")
+    blind_index = models.CharField(max_length=64)
+    cost_micros = models.BigIntegerField()
+    expires_on = models.DateField(null=True, blank=True)
+    batch = models.CharField(max_length=80, blank=True, default="")
+    added_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True, blank=True)
+    taken_by = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "providers_stock_code"
+        indexes = [
+            models.Index(
+                fields=["integration", "shelf", "expires_on", "id"],
+                condition=Q(taken_at__isnull=True),
+                name="stock_on_shelf",
+            ),
+        ]
+        constraints = [
+            # A code that lies on two shelves would be sold twice.
+            models.UniqueConstraint(fields=["tenant", "blind_index"], name="stock_code_once_per_shop"),
+            models.CheckConstraint(condition=~Q(shelf=""), name="stock_code_has_a_shelf"),
+            models.CheckConstraint(condition=Q(cost_micros__gte=0), name="stock_cost_not_negative"),
+            models.CheckConstraint(
+                condition=Q(taken_at__isnull=True, taken_by__isnull=True)
+                | Q(taken_at__isnull=False, taken_by__isnull=False),
+                name="stock_taken_by_an_attempt",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"stock code {self.pk}"
+
+
+class StockShelf(models.Model):
+    """From how many codes on, or fewer, a shelf counts as low."""
+
+    integration = models.ForeignKey(Integration, on_delete=models.CASCADE, related_name="shelves")
+    name = models.CharField(max_length=120)
+    low_at = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "providers_stock_shelf"
+        constraints = [models.UniqueConstraint(fields=["integration", "name"], name="shelf_once_per_account")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 from apps.providers.adapters.digiflazz import Digiflazz
 from apps.providers.adapters.smm_v2 import SmmV2
+from apps.providers.adapters.manual import Manual
+from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
-from apps.providers.contract import Account, Adapter
+from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
 
-ADAPTERS: dict[str, Adapter] = {
+ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "znet": Znet(),
     "smm_v2": SmmV2(),
     "digiflazz": Digiflazz(),
+    "stock": Stock(),
+    "manual": Manual(),
 }
 
 
@@ -24,7 +28,11 @@ class UnknownKind(LookupError):
         super().__init__(f"{self.__doc__} Asked for {kind!r}; there are: {', '.join(sorted(ADAPTERS))}.")
 
 
-def load_adapter(kind: str) -> Adapter:
+class NoWire(LookupError):
+    """This kind is fulfilled here: there is nobody to ask and nothing to sign in to."""
+
+
+def load_adapter(kind: str) -> Adapter | LocalAdapter:
     """The adapter of a kind. Raises UnknownKind, whose text names the kinds that exist."""
     try:
         return ADAPTERS[kind]
@@ -32,12 +40,25 @@ def load_adapter(kind: str) -> Adapter:
         raise UnknownKind(kind) from None
 
 
-def missing_secrets(adapter: Adapter, account: Account) -> list[str]:
+def load_wired(kind: str) -> Adapter:
+    """The adapter of a kind that is asked over a wire. Raises UnknownKind, or NoWire for one that is not."""
+    adapter = load_adapter(kind)
+    if isinstance(adapter, LocalAdapter):
+        raise NoWire(kind)
+    return adapter
+
+
+def has_wire(kind: str) -> bool:
+    """Whether purchases of this kind leave the machine; raises UnknownKind."""
+    return not isinstance(load_adapter(kind), LocalAdapter)
+
+
+def missing_secrets(adapter: Kind, account: Account) -> list[str]:
     """The secrets that the protocol needs and the account lacks."""
     return [name for name in adapter.secret_fields if not account.secrets.get(name)]
 
 
-def missing_ids(adapter: Adapter, product: Mapping[str, str]) -> list[str]:
+def missing_ids(adapter: Kind, product: Mapping[str, str]) -> list[str]:
     """The provider's ids that the protocol needs and the mapping lacks."""
     return [name for name in adapter.mapping_fields if not product.get(name)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -22,7 +22,7 @@ from apps.common.logs import get_logger
 from apps.common.talk import Exchange, TalkFailed, drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
-from apps.orders import due, machine, outcomes, wake
+from apps.orders import due, local, machine, outcomes, wake
 from apps.orders.dispatch.trace import Trace
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderUnit
 from apps.orders.news import News, knowledge_of
@@ -31,7 +31,16 @@ from apps.orders.routing import Survey, survey
 from apps.orders.routing import load_routes as load_order_routes
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.verdicts import Plan
-from apps.providers.contract import Account, Adapter, Capabilities, Outcome, PlaceRequest, Result
+from apps.providers.contract import (
+    Account,
+    Adapter,
+    Capabilities,
+    LocalAdapter,
+    LocalTalk,
+    Outcome,
+    PlaceRequest,
+    Result,
+)
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.registry import load_adapter, missing_ids, missing_secrets
 
@@ -67,7 +76,7 @@ class Turn:
 class Bound:
     """An adapter bound to an account, with that account's capabilities."""
 
-    adapter: Adapter
+    adapter: Adapter | LocalAdapter
     account: Account
     caps: Capabilities
     integration: Integration
@@ -87,11 +96,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came back from the one request: the adapter's reading and the raw exchange."""
+    """What came back from the one request: the adapter's reading and the raw exchange.
+
+    `talk` is what a kind without a wire still has to do, while it settles; until then nothing was done.
+    """
 
     result: Result
     exchange: Exchange | None
     at: datetime
+    talk: LocalTalk | None = None
 
 
 # --- 1 to 10: decide, in one transaction
@@ -314,7 +327,7 @@ def _turn_due_row(
 
 
 def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request) -> Sent:
-    """11. One request, at most once. Never raises for anything the network or the provider does."""
+    """11. One request, at most once; none for a kind without a wire. Never raises for what network or provider do."""
     check_no_transaction()
     place = PlaceRequest(
         reference=attempt.reference,
@@ -324,27 +337,33 @@ def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request)
         params=request.params,
         quantity=len(request.units),
     )
+    if isinstance(bound.adapter, LocalAdapter):
+        trace.add(11, knowledge="local")
+        checkpoint("dispatch.after_send")
+        return Sent(local.not_settled(attempt), None, clock.now(), bound.adapter.fulfil(bound.account, place))
     guard = SendGuard(attempt, bound.caps.send_window_s)
 
     def send(call: HttpCall) -> Answer:
         return send_once(call, policy=bound.integration.egress_policy(), before_first_byte=guard)
 
-    result, exchanges = _converse(bound, place, send)
+    result, exchanges = _converse(bound.adapter, bound.account, place, send)
     checkpoint("dispatch.after_send")
     exchange = exchanges[-1] if exchanges else None
     trace.add(11, knowledge=knowledge_of(exchange), latency_ms=exchange.answer.latency_ms if exchange else None)
     return Sent(result, exchange, clock.now())
 
 
-def _converse(bound: Bound, place: PlaceRequest, send: Callable[[HttpCall], Answer]) -> tuple[Result, list[Exchange]]:
+def _converse(
+    adapter: Adapter, account: Account, place: PlaceRequest, send: Callable[[HttpCall], Answer]
+) -> tuple[Result, list[Exchange]]:
     """The adapter's conversation. One that fails before its first call has provably sent nothing."""
     try:
-        return drive(bound.adapter.place(bound.account, place), send)
+        return drive(adapter.place(account, place), send)
     except TalkFailed as failure:
         known = Outcome.UNKNOWN if failure.exchanges else Outcome.NOT_SENT
         return Result(known, place.reference, reason_code="adapter_failed"), failure.exchanges
     except Exception as error:
-        log.exception("request_impossible", provider=bound.adapter.kind, error=type(error).__name__)
+        log.exception("request_impossible", provider=adapter.kind, error=type(error).__name__)
         return Result(Outcome.NOT_SENT, place.reference, reason_code="request_impossible"), []
 
 
@@ -375,8 +394,13 @@ def as_news(attempt: Attempt, sent: Sent, turn: Turn) -> News:
 
 
 def read_answer(trace: Trace, attempt: Attempt, sent: Sent, turn: Turn) -> News:
-    """12. The answer as news, and `provider_referans` saved in every case but a proven not-sent."""
+    """12. The answer as news, and `provider_referans` saved in every case but a proven not-sent.
+
+    A kind without a wire acts now, under the order's lock: what it takes is committed with the outcome, or not at all.
+    """
     order = outcomes.lock_orders({attempt.order_id})[attempt.order_id]
+    if sent.talk is not None:
+        sent = replace(sent, result=local.settle(sent.talk, attempt, order.tenant, sent.at))
     news = as_news(attempt, sent, turn)
     if sent.result.outcome is not Outcome.NOT_SENT:
         outcomes.save_provider_referans(order, attempt, news)

@@ -1,0 +1,74 @@
+"""Kinds without a wire: what their talks ask for is done inside the transaction that settles the attempt.
+
+Taking and settling are one commit, so such an attempt is never in doubt: one that is still `sending` took nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from apps.accounts.models import Tenant
+from apps.orders.models import Attempt
+from apps.orders.news import News
+from apps.orders.questions import Question
+from apps.orders.states import AttemptState
+from apps.providers import stock
+from apps.providers.contract import (
+    AskPerson,
+    LocalAnswer,
+    LocalCall,
+    LocalTalk,
+    Outcome,
+    PersonAsked,
+    Result,
+    TakeCodes,
+)
+
+
+def settle(talk: LocalTalk, attempt: Attempt, tenant: Tenant, now: datetime) -> Result:
+    """Do what the talk asks for, under the order's lock of the caller's transaction, and return its result.
+
+    Only while the attempt is still `sending` with this send number: one that was overtaken has done nothing.
+    """
+    is_mine = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.SENDING, send_no=attempt.send_no)
+    if not is_mine.exists():
+        return not_settled(attempt, "superseded")
+    try:
+        call = next(talk)
+        while True:
+            call = talk.send(_do(call, attempt, tenant, now))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def not_settled(attempt: Attempt, reason_code: str = "not_settled") -> Result:
+    """Nothing was taken and nobody was asked."""
+    return Result(Outcome.NOT_SENT, attempt.reference, reason_code=reason_code)
+
+
+def answer(question: Question, now: datetime) -> News:
+    """What is known of an attempt without asking anybody: it never settled, or it waits for its person."""
+    attempt = question.attempt
+    if attempt.state == AttemptState.SENDING:
+        return replace(question.news(not_settled(attempt), None, now), verb="place")
+    return question.news(Result(Outcome.ACCEPTED, attempt.reference), None, now)
+
+
+def today_in(tenant: Tenant, now: datetime) -> date:
+    """The shop's day; UTC's where its time zone is none."""
+    try:
+        return now.astimezone(ZoneInfo(tenant.timezone)).date()
+    except (KeyError, ValueError, OSError):
+        return now.date()
+
+
+def _do(call: LocalCall, attempt: Attempt, tenant: Tenant, now: datetime) -> LocalAnswer:
+    match call:
+        case TakeCodes(shelf, count):
+            today = today_in(tenant, now)
+            return stock.take(attempt.integration_id, shelf, count, attempt_id=attempt.pk, today=today, now=now)
+        case AskPerson():
+            return PersonAsked()  # the accepted attempt itself is the place in the queue
