@@ -24,6 +24,9 @@ LOW_AT = 5
 SOON = timedelta(days=30)
 """Codes whose last day is this near are told as expiring soon."""
 
+NOTHING = (0, 0, 0)
+"""Left, ending and expired of a shelf that never had a code."""
+
 
 class TakenMeanwhile(Exception):
     """A code that was locked for us was taken all the same; nothing of this transaction may be kept."""
@@ -138,8 +141,7 @@ def load_shelves(integrations: Sequence[Integration], today: date) -> list[Shelf
     accounts = {integration.pk: integration for integration in integrations}
     keys = sorted({*counted, *mapped})
     return [
-        Shelf(accounts[key[0]], key[1], *counted.get(key, (0, 0, 0)), low_at=thresholds.get(key, LOW_AT))
-        for key in keys
+        Shelf(accounts[key[0]], key[1], *counted.get(key, NOTHING), low_at=thresholds.get(key, LOW_AT)) for key in keys
     ]
 
 

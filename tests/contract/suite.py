@@ -37,7 +37,7 @@ from apps.providers.contract import (
     Result,
     contradictions,
 )
-from apps.providers.registry import load_adapter
+from apps.providers.registry import load_wired
 
 REPLIES = Path(__file__).parent / "replies"
 
@@ -202,7 +202,7 @@ class AdapterContract:
 
     @property
     def adapter(self) -> Adapter:
-        return load_adapter(self.kind)
+        return load_wired(self.kind)
 
     @property
     def ref(self) -> OrderRef:

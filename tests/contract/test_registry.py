@@ -15,10 +15,23 @@ from apps.providers import contract
 from apps.providers.adapters.znet import Znet
 from apps.providers.checks import kinds_are_declared
 from apps.providers.contract import PollPlan
-from apps.providers.registry import ADAPTERS, UnknownKind, kind_choices, load_adapter
+from apps.providers.registry import (
+    ADAPTERS,
+    NoWire,
+    UnknownKind,
+    has_wire,
+    kind_choices,
+    load_adapter,
+    load_wired,
+)
+from tests.contract.local_suite import LocalContract
 from tests.contract.suite import AdapterContract, InBatches, WithCatalogue, WithCodes, WithReference
 
 FORBIDDEN = ("django", "requests", "aiohttp", "socket", "apps.simulator", "apps.orders", "apps.providers.adapters")
+
+
+WIRED = [kind for kind in ADAPTERS if has_wire(kind)]
+LOCAL = [kind for kind in ADAPTERS if not has_wire(kind)]
 
 
 def imports_of(path: Path) -> set[str]:
@@ -31,11 +44,16 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def contract_of(kind: str) -> type[AdapterContract]:
-    """The contract class of a kind, in the test module of the same name."""
+def classes_of(kind: str, suite: type[Any]) -> list[type[Any]]:
+    """The classes that answer a suite for a kind, in the test module of the same name."""
     module = importlib.import_module(f"tests.contract.test_{kind}")
-    classes = [value for value in vars(module).values() if inspect.isclass(value) and value is not AdapterContract]
-    return next(one for one in classes if issubclass(one, AdapterContract) and one.kind == kind)
+    classes = [value for value in vars(module).values() if inspect.isclass(value) and value is not suite]
+    return [one for one in classes if issubclass(one, suite) and one.kind == kind]
+
+
+def contract_of(kind: str) -> type[AdapterContract]:
+    """The contract class of a kind with a wire."""
+    return classes_of(kind, AdapterContract)[0]
 
 
 class TestAdapters:
@@ -45,9 +63,9 @@ class TestAdapters:
 
     @pytest.mark.parametrize("kind", ADAPTERS)
     def test_has_a_contract_class(self, kind: str) -> None:
-        assert contract_of(kind).kind == kind
+        assert len(classes_of(kind, AdapterContract if has_wire(kind) else LocalContract)) == 1
 
-    @pytest.mark.parametrize("kind", ADAPTERS)
+    @pytest.mark.parametrize("kind", WIRED)
     def test_answers_the_questions_that_its_capabilities_raise(self, kind: str) -> None:
         caps, contracts = ADAPTERS[kind].caps, contract_of(kind)
         impossible = contracts.IMPOSSIBLE
@@ -67,7 +85,7 @@ class TestAdapters:
         states = {"accepted", "delivered", "partial", "failed", "refused", "absent"}
         assert ADAPTERS[kind].caps.flipping <= states
 
-    @pytest.mark.parametrize("kind", ADAPTERS)
+    @pytest.mark.parametrize("kind", WIRED)
     def test_has_every_verb_of_the_port(self, kind: str) -> None:
         verbs = [name for name, _ in inspect.getmembers(contract.Adapter, inspect.isfunction) if name[0] != "_"]
         assert sorted(verbs) == ["balance", "find", "place", "status"]
@@ -82,6 +100,16 @@ class TestLoadAdapter:
         with pytest.raises(UnknownKind, match=r"Asked for 'zent'; there are: .*znet") as raised:
             load_adapter("zent")
         assert raised.value.kind == "zent"
+
+    def test_says_which_kinds_have_a_wire(self) -> None:
+        assert has_wire("znet")
+        assert LOCAL == ["stock", "manual"]
+
+    def test_loads_a_wire_only_where_there_is_one(self) -> None:
+        assert load_wired("znet") is ADAPTERS["znet"]
+        for kind in LOCAL:
+            with pytest.raises(NoWire, match=kind):
+                load_wired(kind)
 
 
 class TestKindChoices:
