@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from apps.common.crypto import code_index, digest, seal, seal_text
@@ -9,6 +10,9 @@ from apps.common.wire import BODY_LIMIT, HttpReply, MaybeSent, NotSent
 from apps.orders.models import Attempt, Evidence, OrderCode
 from apps.orders.news import News, body_of, knowledge_of
 from apps.providers.contract import Code
+
+CHUNK = 500
+"""Indexes that are looked up in one query."""
 
 
 def record_evidence(attempt: Attempt, news: News) -> Evidence:
@@ -69,3 +73,12 @@ def was_sold_before(codes: list[OrderCode]) -> bool:
         OrderCode.objects.filter(blind_index=code.blind_index).exclude(attempt_id=code.attempt_id).exists()
         for code in codes
     )
+
+
+def delivered_before(tenant_id: int, indexes: Sequence[str]) -> set[str]:
+    """Which of these blind indexes belong to a code that an order of the shop has."""
+    found: set[str] = set()
+    for start in range(0, len(indexes), CHUNK):
+        known = OrderCode.objects.filter(order__tenant_id=tenant_id, blind_index__in=indexes[start : start + CHUNK])
+        found.update(known.values_list("blind_index", flat=True))
+    return found

@@ -24,6 +24,9 @@ LOW_AT = 5
 SOON = timedelta(days=30)
 """Codes whose last day is this near are told as expiring soon."""
 
+CHUNK = 500
+"""Rows of one query."""
+
 NOTHING = (0, 0, 0)
 """Left, ending and expired of a shelf that never had a code."""
 
@@ -93,6 +96,15 @@ def _warn_if_low(integration_id: int, shelf: str, today: date) -> None:
 # --- counting
 
 
+def known_in_stock(tenant_id: int, indexes: Sequence[str]) -> set[str]:
+    """Which of these blind indexes belong to a code that the shop has, or had, in stock."""
+    found: set[str] = set()
+    for start in range(0, len(indexes), CHUNK):
+        known = StockCode.objects.filter(tenant_id=tenant_id, blind_index__in=indexes[start : start + CHUNK])
+        found.update(known.values_list("blind_index", flat=True))
+    return found
+
+
 def count_on_shelf(integration_id: int, shelf: str, today: date) -> int:
     """How many codes of the shelf can be sold today."""
     return _sellable(integration_id, shelf, today).count()
@@ -119,16 +131,17 @@ class Shelf:
     ending: int
     expired: int
     low_at: int
+    is_mapped: bool
 
     @property
     def is_empty(self) -> bool:
-        """Nothing can be sold from it."""
-        return self.left == 0
+        """A package is to come from it, and nothing is there."""
+        return self.is_mapped and self.left == 0
 
     @property
     def is_low(self) -> bool:
-        """Its threshold is reached."""
-        return self.left <= self.low_at
+        """A package is to come from it, and its threshold is reached."""
+        return self.is_mapped and self.left <= self.low_at
 
 
 def load_shelves(integrations: Sequence[Integration], today: date) -> list[Shelf]:
