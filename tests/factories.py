@@ -30,6 +30,7 @@ from apps.orders.models import (
     OrderUnit,
 )
 from apps.orders.states import ORDER_EDGES, SETTLED, AttemptState, DueKind, OrderStatus, UnitStatus
+from apps.providers import stock_files
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.simulator.client import SimulatorProcess
 from apps.simulator.ledger import purchase_rows
@@ -386,3 +387,47 @@ def iter_units(order: Order) -> Iterator[tuple[int, str]]:
 def last_event_id() -> int:
     """The id of the newest event, 0 when there is none."""
     return OrderEvent.objects.aggregate(last=Max("id"))["last"] or 0
+
+
+# --- kinds without a wire
+
+
+def make_account(tenant: Tenant, kind: str) -> Integration:
+    """An account of a kind that is fulfilled here."""
+    account = Integration(tenant=tenant, name=f"{kind} {next(_numbers)}", kind=kind, currency="TRY")
+    account.full_clean()
+    account.save()
+    return account
+
+
+def make_stock_shop(*codes: str, needs_code: bool = True, shelf: str = "uc-60", cost: str = "30.00") -> Shop:
+    """A shop whose one package comes from its own stock, where these codes lie."""
+    shop = _local_shop("stock", shelf, needs_code=needs_code)
+    if codes:
+        put_codes(shop.integration, *codes, shelf=shelf, cost=cost)
+    return shop
+
+
+def make_manual_shop(*, needs_code: bool = True) -> Shop:
+    """A shop whose one package is fulfilled by its people."""
+    return _local_shop("manual", "60 UC", needs_code=needs_code)
+
+
+def _local_shop(kind: str, shelf: str, *, needs_code: bool) -> Shop:
+    tenant = make_tenant()
+    package = make_package(tenant, needs_code=needs_code)
+    account = make_account(tenant, kind)
+    route = add_route(package, account, product=(shelf, ""), cost=None)
+    return Shop(tenant, make_customer(tenant), package, account, route)
+
+
+def put_codes(account: Integration, *codes: str, shelf: str = "uc-60", cost: str = "30.00", expires: str = "") -> None:
+    """Put codes on a shelf, through the one way in."""
+    rows = [f"{code},{cost},{expires}" for code in codes]
+    content = "\n".join(["code,cost,expires", *rows]).encode()
+    today = clock.now().date()
+    reading = stock_files.read_file(
+        content, tenant_id=account.tenant_id, usual_cost_micros=None, delivered=lambda indexes: set(), today=today
+    )
+    assert reading.faults == ()
+    stock_files.store(account, shelf, "test", reading.lines, clock.now())

@@ -155,6 +155,7 @@ EVENTS: Words = {
     "not_asked": _("Not asked, because it must not be"),
     "no_information": _("The question brought no information"),
     "asked_again": _("Asked again by a person"),
+    "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),
     "refunded": _("The money was given back by a person"),
 }
@@ -166,6 +167,7 @@ CAUSES: Words = {
     "place": _("answer to the purchase"),
     "find": _("look-up by reference"),
     "status": _("status question"),
+    "person": _("a person's entry"),
     "panel": _("this panel"),
     "api": _("REST interface"),
 }
@@ -217,6 +219,7 @@ KNOWLEDGE: Words = {
     "not_sent": _("nothing left this machine"),
     "maybe_sent": _("may have arrived"),
     "none": _("nothing was asked"),
+    "local": _("it is fulfilled here"),
 }
 
 TRANSFERS: Words = {

@@ -150,11 +150,12 @@ def load_shelves(integrations: Sequence[Integration], today: date) -> list[Shelf
     thresholds = {
         (row.integration_id, row.name): row.low_at for row in StockShelf.objects.filter(integration__in=integrations)
     }
-    mapped = PackageMapping.objects.filter(integration__in=integrations).values_list("integration_id", "oyun")
+    mappings = PackageMapping.objects.filter(integration__in=integrations)
+    mapped = set(mappings.values_list("integration_id", "oyun"))
     accounts = {integration.pk: integration for integration in integrations}
-    keys = sorted({*counted, *mapped})
     return [
-        Shelf(accounts[key[0]], key[1], *counted.get(key, NOTHING), low_at=thresholds.get(key, LOW_AT)) for key in keys
+        Shelf(accounts[key[0]], key[1], *counted.get(key, NOTHING), thresholds.get(key, LOW_AT), key in mapped)
+        for key in sorted({*counted, *mapped})
     ]
 
 

@@ -1,4 +1,4 @@
-"""Codes for a shelf as a CSV file: read and checked as a whole, then stored all or not at all. No message tells a code."""
+"""Codes for a shelf as a CSV file: checked as a whole, then stored all or not at all. No message tells a code."""
 
 from __future__ import annotations
 
