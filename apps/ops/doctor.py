@@ -19,9 +19,11 @@ from apps.catalog.models import Package
 from apps.common import triggers
 from apps.common.crypto import CannotOpen
 from apps.ops import health, schedule
+from apps.orders import local
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.sellable import look_at, missing_for_sale
 from apps.orders.states import OPEN_ATTEMPTS, OrderStatus
+from apps.providers import stock
 from apps.providers.models import Integration
 from apps.providers.registry import load_adapter, missing_secrets
 from apps.wallet import ledger
@@ -255,6 +257,26 @@ def _lacking_secrets(integration: Integration) -> list[str]:
         return []  # `field_keys` tells it
 
 
+def stock_shelves(now: datetime) -> list[Finding]:
+    """Each shelf that a package comes from holds enough codes, and none that end soon."""
+    return [
+        Finding("stock_shelves", WARNING, f"shelf {shelf.name} of {shelf.integration.name} {trouble}", remedy)
+        for shelf in local.load_shelves(Integration.objects.filter(is_enabled=True), now)
+        for trouble, remedy in _troubles_of(shelf)
+    ]
+
+
+def _troubles_of(shelf: stock.Shelf) -> Iterator[tuple[str, str]]:
+    if shelf.is_empty:
+        yield "is empty", "add codes on the page “Own stock”"
+    elif shelf.is_low:
+        yield f"is low: {shelf.left} left", "add codes on the page “Own stock”"
+    if shelf.ending:
+        yield f"has codes that end within 30 days: {shelf.ending}", "sell them first, or return them"
+    if shelf.expired:
+        yield f"has expired codes: {shelf.expired}", "they are never sold: return them"
+
+
 def field_keys(now: datetime) -> list[Finding]:
     """FIELD_KEYS opens what is stored."""
     try:
@@ -294,6 +316,7 @@ CHECKS: tuple[Check, ...] = (
     field_keys,
     provider_accounts,
     packages,
+    stock_shelves,
     web_settings,
 )
 """All checks, in the order of their answers."""

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from django.db.models import QuerySet
+
 from apps.accounts.models import Tenant
 from apps.orders.models import Attempt
 from apps.orders.news import News
@@ -25,6 +27,8 @@ from apps.providers.contract import (
     Result,
     TakeCodes,
 )
+from apps.providers.models import Integration
+from apps.providers.stock import Shelf
 
 
 def settle(talk: LocalTalk, attempt: Attempt, tenant: Tenant, now: datetime) -> Result:
@@ -63,6 +67,12 @@ def today_in(tenant: Tenant, now: datetime) -> date:
         return now.astimezone(ZoneInfo(tenant.timezone)).date()
     except (KeyError, ValueError, OSError):
         return now.date()
+
+
+def load_shelves(accounts: QuerySet[Integration], now: datetime) -> list[Shelf]:
+    """Every shelf of those of the accounts that are stock; each counts the days of its shop."""
+    found = accounts.select_related("tenant").filter(kind=stock.KIND).order_by("name", "id")
+    return [shelf for account in found for shelf in stock.load_shelves([account], today_in(account.tenant, now))]
 
 
 def _do(call: LocalCall, attempt: Attempt, tenant: Tenant, now: datetime) -> LocalAnswer:

@@ -359,7 +359,8 @@ def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: E
 
 def known_cost(attempt: Attempt) -> Money:
     """What the purchase costs by the provider's word, else by the mapping's; zero when nobody said."""
-    return Money(attempt.cost_micros or attempt.expected_cost_micros or 0, attempt.cost_currency)
+    told = attempt.cost_micros if attempt.cost_micros is not None else attempt.expected_cost_micros
+    return Money(told or 0, attempt.cost_currency)
 
 
 def _external(order: Order, verdict: Verdict, result: Tally) -> ExternalStatus:

@@ -23,12 +23,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.models import Tenant, User
 from apps.common import clock
+from apps.orders import local
 from apps.orders.decisions import Said, ask_again, refund, reveal_codes
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
 from apps.panel.listing import OPEN, Wanted, load_listing
 from apps.panel.story import load_story
 from apps.panel.words import answer_in_words
+from apps.providers.models import Integration
+from apps.providers.stock import Shelf
 
 # --- the list
 
@@ -60,10 +63,17 @@ def _list_context(request: HttpRequest, person: User) -> dict[str, object]:
     tenant_ids = person.tenant_ids()
     return {
         "listing": load_listing(tenant_ids, wanted),
+        "low_shelves": low_shelves(tenant_ids),
         "has_shop": bool(tenant_ids),
         "query": wanted.query(before=wanted.before),
         "statuses": [("", _("All orders")), (OPEN, _("All open orders")), *OrderStatus.choices],
     }
+
+
+def low_shelves(tenant_ids: list[int]) -> list[Shelf]:
+    """Shelves of these shops from which a package is to come although little or nothing is there."""
+    accounts = Integration.objects.filter(tenant_id__in=tenant_ids, is_enabled=True)
+    return [shelf for shelf in local.load_shelves(accounts, clock.now()) if shelf.is_low]
 
 
 # --- one order

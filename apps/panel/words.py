@@ -222,6 +222,18 @@ KNOWLEDGE: Words = {
     "local": _("it is fulfilled here"),
 }
 
+BAD_ENTRIES: Words = {
+    "codes_missing": _("every unit needs its code"),
+    "code_twice": _("another unit has this code already"),
+    "code_known": _("this code was delivered before, or lies in the stock"),
+    "code_in_proof": _("the proof repeats this code: take it out there"),
+    "proof_missing": _("say what shows that it was delivered"),
+    "cost_negative": _("a cost is not below zero"),
+    "text_too_long": _("at most 300 characters"),
+    "reason_missing": _("say why"),
+}
+"""What is wrong with a person's entry."""
+
 TRANSFERS: Words = {
     "deposit": _("deposit"),
     "withdrawal": _("withdrawal"),
