@@ -13,7 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -87,16 +87,16 @@ def told(page: Page) -> Page:
     return wrapper
 
 
-def _why_not(error: NotTaken) -> str | Promise:
+def _why_not(error: NotTaken) -> str:
     match error:
         case NotWaiting():
-            return _("Somebody has answered this order already. Nothing was changed.")
+            return gettext("Somebody has answered this order already. Nothing was changed.")
         case HeldByAnother(holder=""):
-            return _("Take the order first. Nothing was changed.")
+            return gettext("Take the order first. Nothing was changed.")
         case HeldByAnother():
-            return _("%(name)s works on this order. Nothing was changed.") % {"name": error.holder}
+            return gettext("%(name)s works on this order. Nothing was changed.") % {"name": error.holder}
         case _:
-            return _("It could not be stored. Nothing was changed: try again.")
+            return gettext("It could not be stored. Nothing was changed: try again.")
 
 
 # --- pages

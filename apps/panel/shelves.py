@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as gettext_now
@@ -123,8 +122,7 @@ def own_accounts(person: User) -> list[Integration]:
 
 def _read(form: ImportForm) -> Reading:
     account: Integration = form.cleaned_data["account"]
-    upload: UploadedFile = form.cleaned_data["file"]
-    content = upload.read(stock_files.MOST_BYTES + 1)
+    content: bytes = form.cleaned_data["file"].read(stock_files.MOST_BYTES + 1)
     return stock_files.read_file(
         content,
         tenant_id=account.tenant_id,
