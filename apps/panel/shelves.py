@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as gettext_now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -142,5 +142,5 @@ def _store(request: HttpRequest, form: ImportForm, reading: Reading) -> bool:
         )
         return False
     told = {"count": len(reading.lines), "shelf": typed["shelf"]}
-    messages.success(request, gettext_now("%(count)d codes are on the shelf %(shelf)s.") % told)
+    messages.success(request, gettext("%(count)d codes are on the shelf %(shelf)s.") % told)
     return True
