@@ -37,6 +37,7 @@ from apps.providers.listing import FRESH_FOR
 from apps.providers.options import load_caps
 from apps.providers.registry import kind_choices
 from apps.simulator.knobs import KNOBS
+from apps.providers.registry import has_wire, kind_choices
 from apps.wallet import people
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -349,6 +350,8 @@ class TestTheFigures:
             "Three provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid)."
             in (ROOT / "README.md").read_text()
         )
+        assert [kind for kind, _ in kind_choices() if has_wire(kind)] == ["znet"]
+        assert "One provider protocol so far: ZNET, beside own stock and work by hand." in (ROOT / "README.md").read_text()
 
 
 class TestSettings:

@@ -48,7 +48,7 @@ def classes_of(kind: str, suite: type[Any]) -> list[type[Any]]:
     """The classes that answer a suite for a kind, in the test module of the same name."""
     module = importlib.import_module(f"tests.contract.test_{kind}")
     classes = [value for value in vars(module).values() if inspect.isclass(value) and value is not suite]
-    return [one for one in classes if issubclass(one, suite) and one.kind == kind]
+    return [one for one in classes if issubclass(one, suite) and getattr(one, "kind", "") == kind]
 
 
 def contract_of(kind: str) -> type[AdapterContract]:
