@@ -351,7 +351,9 @@ class TestTheFigures:
             in (ROOT / "README.md").read_text()
         )
         assert [kind for kind, _ in kind_choices() if has_wire(kind)] == ["znet"]
-        assert "One provider protocol so far: ZNET, beside own stock and work by hand." in (ROOT / "README.md").read_text()
+        assert (
+            "One provider protocol so far: ZNET, beside own stock and work by hand." in (ROOT / "README.md").read_text()
+        )
 
 
 class TestSettings:

@@ -34,6 +34,7 @@ from apps.providers.catalogue_models import (
     CatalogSync,
 )
 from apps.providers.models import Integration, PackageMapping, Route
+from apps.providers.models import Integration, PackageMapping, Route, StockCode, StockShelf
 from apps.wallet import ledger
 from apps.wallet.models import Account, ConfirmLimit, CreditChange, Entry, Transfer, WalletRequest
 from tests.factories import START, Shop, make_customer, make_integration, make_shop, order_from
@@ -68,6 +69,8 @@ MODELS: tuple[type[Model], ...] = (
     Integration,
     PackageMapping,
     Route,
+    StockCode,
+    StockShelf,
     Account,
     Entry,
     Transfer,
@@ -229,6 +232,11 @@ def new_credit_change(world: World, **fields: Any) -> CreditChange:
     return CreditChange.objects.create(account=account, key="another", **values)
 
 
+def new_stock_code(world: World, **fields: Any) -> StockCode:
+    values = {"shelf": "s", "sealed": "k1$x", "blind_index": "i", "cost_micros": 1, "added_at": START, **fields}
+    return StockCode.objects.create(tenant=world.shop.tenant, integration=world.shop.integration, **values)
+
+
 def change(model: type[Model], pk: int, **fields: Any) -> None:
     """An UPDATE as anybody's SQL could say it, past `save` and `clean`."""
     model._default_manager.filter(pk=pk).update(**fields)
@@ -287,6 +295,13 @@ REFUSED: dict[str, Refused] = {
         package=w.shop.package, position=2, integration=w.shop.integration
     ),
     "route_auto_has_account_manual_has_none": lambda w: change(Route, w.shop.route.pk, mode="manual"),
+    "stock_code_once_per_shop": lambda w: [new_stock_code(w, shelf=shelf) for shelf in ("a", "b")],
+    "stock_code_has_a_shelf": lambda w: new_stock_code(w, shelf=""),
+    "stock_cost_not_negative": lambda w: new_stock_code(w, cost_micros=-1),
+    "stock_taken_by_an_attempt": lambda w: new_stock_code(w, taken_at=START),
+    "shelf_once_per_account": lambda w: [
+        StockShelf.objects.create(integration=w.shop.integration, name="s", low_at=1) for _ in range(2)
+    ],
     # wallet
     "account_once_per_subject": lambda w: Account.objects.create(tenant=w.shop.tenant, kind="held", currency="TRY"),
     "account_one_wallet_per_customer": lambda w: Account.objects.create(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
 
 from apps.common import checkpoints, clock
 from apps.orders import due, local, monitoring
@@ -270,7 +272,7 @@ class TestACrash:
         assert (pins_of(order), standing_of(order)[0]) == (["AAAA-1"], "completed")
         check_invariants()
 
-    def test_is_not_needed_for_a_sleeper_to_be_overtaken(self, stage: Stage) -> None:
+    def test_is_like_a_sleeper_who_is_overtaken(self, stage: Stage) -> None:
         """The settling process sleeps so long that the row comes due; what it wakes up to is nobody's turn."""
         order = order_from(make_stock_shop("AAAA-1", "AAAA-2"))
 
@@ -359,6 +361,24 @@ def test_eight_pairs_of_codes_wanted_by_twelve_at_once(stage: Stage, round_numbe
     race(orders)
     assert sorted(map(sold_to, orders)) == [["delivered"]] * 8 + [["refused"]] * 4
     assert taken() == 16
+    check_invariants()
+    check_no_code_twice()
+
+
+@pytest.mark.postgres
+def test_twelve_want_six_codes_without_row_locks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any lock the counted update decides: whoever lost takes nothing, and looks again when its row is due."""
+
+    def no_lock(self: QuerySet[Any], *args: object, **kwargs: object) -> QuerySet[Any]:
+        return self
+
+    shop = make_stock_shop(*(f"CODE-{n}" for n in range(6)))
+    orders = [order_from(shop) for _ in range(12)]
+    monkeypatch.setattr(QuerySet, "select_for_update", no_lock)
+    race(orders)
+    stage.run_until_quiet()
+    assert sorted(standing_of(order)[0] for order in orders) == ["completed"] * 6 + ["rejected"] * 6
+    assert taken() == 6
     check_invariants()
     check_no_code_twice()
 
