@@ -97,6 +97,8 @@ class TestTheDatabase:
             "orders_evidence_forbid_delete",
             "orders_evidence_forbid_update",
             "providers_integration_forbid_update",
+            "providers_stock_code_forbid_delete",
+            "providers_stock_code_forbid_update",
             "wallet_account_forbid_update",
             "wallet_confirm_limit_forbid_delete",
             "wallet_confirm_limit_forbid_update",
