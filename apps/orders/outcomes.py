@@ -22,7 +22,7 @@ from apps.orders import due, machine, routing, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
-from apps.orders.snapshot import record_snapshot
+from apps.orders.snapshot import paid_micros, record_snapshot
 from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Standing, Verdict, decide
@@ -359,8 +359,7 @@ def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: E
 
 def known_cost(attempt: Attempt) -> Money:
     """What the purchase costs by the provider's word, else by the mapping's; zero when nobody said."""
-    told = attempt.cost_micros if attempt.cost_micros is not None else attempt.expected_cost_micros
-    return Money(told or 0, attempt.cost_currency)
+    return Money(paid_micros(attempt) or 0, attempt.cost_currency)
 
 
 def _external(order: Order, verdict: Verdict, result: Tally) -> ExternalStatus:

@@ -25,6 +25,8 @@ from apps.catalog.rates import Conversion, NoRate, Rates, StaleRate
 from apps.common.crypto import CannotOpen
 from apps.common.currencies import DECIMALS
 from apps.common.money import MAX_MICROS, BadAmount
+from apps.orders.local import today_in
+from apps.providers import stock
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.registry import load_adapter, missing_ids, missing_secrets
 
@@ -40,6 +42,7 @@ class Missing(StrEnum):
     MAPPING_IDS = "mapping_incomplete"
     SECRET = "credential_missing"  # noqa: S105 - a word for it
     SECRETS_CLOSED = "credentials_unreadable"
+    SHELF = "shelf_empty"
     COST = "cost_missing"
     RATE = "rate_missing"
     RATE_OLD = "rate_stale"
@@ -56,6 +59,7 @@ WORDS: dict[Missing, str | Promise] = {
     Missing.MAPPING_IDS: _("the mapping at %(account)s has no %(name)s"),
     Missing.SECRET: _("the provider account %(account)s has no %(name)s"),
     Missing.SECRETS_CLOSED: _("no key opens the secrets of the provider account %(account)s"),
+    Missing.SHELF: _("the shelf %(shelf)s of %(account)s is empty"),
     Missing.COST: _("the cost at %(account)s is not known"),
     Missing.RATE: _("there is no exchange rate from %(source)s to %(target)s for %(account)s"),
     Missing.RATE_OLD: _("the exchange rate from %(source)s to %(target)s for %(account)s is too old"),
@@ -112,10 +116,12 @@ class Way:
 
 
 class Terms:
-    """What counts for everything in one shop at one moment, each loaded when first needed: rates, margin rules."""
+    """What counts for all of one shop at one moment, each loaded when first needed: rates, margin rules, shelves."""
 
     def __init__(self, shop: Tenant, now: datetime) -> None:
         self.shop = shop
+        self.today = today_in(shop, now)
+        self.shelves: dict[tuple[int, str], bool] = {}
         self.rates = Rates(shop, now)
         self.allowed_loss = Fraction(shop.loss_guard_percent)
         self.accounts: dict[int, tuple[Finding, ...]] = {}
@@ -134,6 +140,13 @@ class Terms:
         if integration.pk not in self.accounts:
             self.accounts[integration.pk] = tuple(_account_findings(integration))
         return self.accounts[integration.pk]
+
+    def is_empty(self, integration: Integration, shelf: str) -> bool:
+        """Whether nothing can be sold from a shelf of our own stock; counted once for all packages."""
+        key = (integration.pk, shelf)
+        if key not in self.shelves:
+            self.shelves[key] = stock.count_on_shelf(*key, self.today) == 0
+        return self.shelves[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +168,8 @@ class Sale:
             return Way(route, (), None)
         mapping = self.mappings.get(integration.pk)
         found = [*self.terms.account_findings(integration), *_mapping_findings(integration, mapping)]
+        if integration.kind == stock.KIND and mapping and self.terms.is_empty(integration, mapping.oyun):
+            found.append(finding(Missing.SHELF, account=integration.name, shelf=mapping.oyun))
         if integration.currency not in DECIMALS:
             return Way(route, tuple(found), None)
         try:

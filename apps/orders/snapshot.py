@@ -13,6 +13,7 @@ from apps.catalog.rates import Conversion, NoRate, frozen
 from apps.common.money import BadAmount
 from apps.orders.models import Attempt, Order
 from apps.orders.states import AttemptState
+from apps.providers.registry import has_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,14 @@ def record_snapshot(order: Order, captured_micros: int) -> None:
 def cost_of(attempt: Attempt, currency: str) -> Cost:
     """The cost of one attempt in the order's currency: by the provider's word, else by the mapping, as booked."""
     conversion = frozen(attempt.cost_currency, currency, attempt.cost_rate, attempt.cost_rate_via)
-    expected = attempt.expected_cost_micros
-    paid = attempt.cost_micros or (attempt.cost_micros if expected is None else expected)
-    return Cost(_convert(conversion, expected), _convert(conversion, paid))
+    return Cost(_convert(conversion, attempt.expected_cost_micros), _convert(conversion, paid_micros(attempt)))
+
+
+def paid_micros(attempt: Attempt) -> int | None:
+    """What the attempt cost: as told, else as expected. A provider's zero says nothing; a zero of our own is one."""
+    told, expected = attempt.cost_micros, attempt.expected_cost_micros
+    is_known = bool(told) or expected is None or (told is not None and not has_wire(attempt.kind))
+    return told if is_known else expected
 
 
 def _convert(conversion: Conversion, micros: int | None) -> int | None:

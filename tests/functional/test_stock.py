@@ -14,9 +14,11 @@ from django.db.models import QuerySet
 from apps.common import checkpoints, clock
 from apps.orders import due, local, monitoring
 from apps.orders.models import Attempt, Evidence, Order, OrderCode, OrderEvent
-from apps.orders.services import try_auto_dispatch
+from apps.orders.sellable import Finding, Missing, can_be_sold, look_at, missing_for_sale
+from apps.orders.services import OrderRefused, try_auto_dispatch
 from apps.orders.states import AttemptState
 from apps.providers import stock
+from apps.providers.contract import NothingLeft
 from apps.providers.models import StockCode
 from tests.factories import (
     START,
@@ -59,6 +61,10 @@ def crash_at(name: str) -> None:
 
 def sold_to(order: Order) -> list[str]:
     return list(Attempt.objects.filter(order=order).order_by("id").values_list("state", flat=True))
+
+
+def missing_of(shop: Shop) -> list[Finding]:
+    return missing_for_sale(look_at([shop.package], START)[0])
 
 
 def taken() -> int:
@@ -118,8 +124,7 @@ class TestAnOrder:
         check_invariants()
 
     def test_goes_to_the_next_route_when_the_shelf_is_empty(self, stage: Stage) -> None:
-        shop = make_stock_shop()
-        add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
+        shop = shop_with_a_second_source(stage)
         order = order_from(shop)
         stage.run_until_quiet()
         assert sold_to(order) == ["refused", "delivered"]
@@ -154,8 +159,8 @@ class TestAShelf:
     def test_never_gives_an_expired_code(self, stage: Stage) -> None:
         shop = make_stock_shop()
         put_codes(shop.integration, "SOON", expires="2026-03-02")
-        stage.move(timedelta(days=1).total_seconds())
         order = order_from(shop)
+        stage.move(timedelta(hours=15).total_seconds())
         try_auto_dispatch(order.pk)
         assert standing_of(order)[0] == "rejected"
         assert taken() == 0
@@ -173,9 +178,19 @@ class TestAShelf:
         put_codes(shop.integration, "OTHER-SHELF", shelf="uc-600")
         put_codes(make_account(shop.tenant, "stock"), "OTHER-ACCOUNT")
         assert stock.count_on_shelf(shop.integration.pk, "uc-60", TODAY) == 0
-        order = order_from(shop)
-        try_auto_dispatch(order.pk)
-        assert (taken(), standing_of(order)[0]) == (0, "rejected")
+        assert stock.take(shop.integration.pk, "uc-60", 1, attempt_id=1, today=TODAY, now=START) == NothingLeft()
+        assert taken() == 0
+
+    def test_that_is_empty_sells_nothing_unless_there_is_another_way(self, stage: Stage) -> None:
+        shop = make_stock_shop("OLD-1")
+        assert can_be_sold(missing_of(shop))
+        try_auto_dispatch(order_from(shop).pk)
+        (found,) = [one for one in missing_of(shop) if one.is_blocking]
+        assert (found.code, dict(found.about)["shelf"]) == (Missing.SHELF, "uc-60")
+        with pytest.raises(OrderRefused):
+            order_from(shop)
+        add_route(shop.package, make_integration(shop.tenant, stage.url), position=2)
+        assert can_be_sold(missing_of(shop))
 
     def test_is_counted(self, stage: Stage) -> None:
         shop = make_stock_shop("A1", "A2", "A3")
