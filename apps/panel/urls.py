@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import catalogue_views, fulfilment, provider_views, report_views, shelves, views, wallet_views
+from apps.panel import by_hand, catalogue_views, fulfilment, provider_views, report_views, shelves, views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
@@ -56,6 +56,11 @@ urlpatterns = [
     path("by-hand/<int:attempt_id>/claim/", fulfilment.claim, name="task_claim"),
     path("by-hand/<int:attempt_id>/deliver/", fulfilment.deliver, name="task_deliver"),
     path("by-hand/<int:attempt_id>/refuse/", fulfilment.refuse, name="task_refuse"),
+    path("by-hand/", by_hand.tasks, name="tasks"),
+    path("by-hand/<int:attempt_id>/", by_hand.task, name="task"),
+    path("by-hand/<int:attempt_id>/claim/", by_hand.claim, name="task_claim"),
+    path("by-hand/<int:attempt_id>/deliver/", by_hand.deliver, name="task_deliver"),
+    path("by-hand/<int:attempt_id>/refuse/", by_hand.refuse, name="task_refuse"),
     path("stock/", shelves.shelves, name="stock"),
     path("stock/threshold/", shelves.threshold, name="stock_threshold"),
     path("stock/import/", shelves.add_codes, name="stock_import"),
