@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import by_hand, catalogue_views, fulfilment, provider_views, report_views, shelves, views, wallet_views
+from apps.panel import by_hand, catalogue_views, provider_views, report_views, shelves, views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
@@ -51,11 +51,6 @@ urlpatterns = [
     path("catalogue/files/", catalogue_views.sheets, name="sheets"),
     path("catalogue/files/import/", catalogue_views.sheet_import, name="sheet_import"),
     path("catalogue/files/<slug:name>.csv", catalogue_views.sheet_export, name="sheet_export"),
-    path("by-hand/", fulfilment.tasks, name="tasks"),
-    path("by-hand/<int:attempt_id>/", fulfilment.task, name="task"),
-    path("by-hand/<int:attempt_id>/claim/", fulfilment.claim, name="task_claim"),
-    path("by-hand/<int:attempt_id>/deliver/", fulfilment.deliver, name="task_deliver"),
-    path("by-hand/<int:attempt_id>/refuse/", fulfilment.refuse, name="task_refuse"),
     path("by-hand/", by_hand.tasks, name="tasks"),
     path("by-hand/<int:attempt_id>/", by_hand.task, name="task"),
     path("by-hand/<int:attempt_id>/claim/", by_hand.claim, name="task_claim"),

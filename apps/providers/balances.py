@@ -19,7 +19,7 @@ from apps.providers import troubles
 from apps.providers.catalogue_models import AccountWatch, BalanceReading
 from apps.providers.contract import Account, Balance, Outcome
 from apps.providers.models import Integration
-from apps.providers.registry import ADAPTERS, load_adapter, missing_secrets
+from apps.providers.registry import ADAPTERS, load_adapter, load_wired, missing_secrets
 
 log = get_logger(__name__)
 
@@ -73,7 +73,7 @@ def _job(integration: Integration, account: Account | str) -> Job[Balance]:
     assert isinstance(account, Account)  # noqa: S101 - narrowed by the caller
     return Job(
         key=integration.pk,
-        talk=load_adapter(integration.kind).balance(account),
+        talk=load_wired(integration.kind).balance(account),
         policy=integration.egress_policy(),
         lane=Lane(integration.pk),
     )

@@ -19,7 +19,7 @@ from apps.providers.balances import failed, has_balance, record_balance
 from apps.providers.contract import Account, Balance, Catalogue
 from apps.providers.listing import Lister
 from apps.providers.models import Integration
-from apps.providers.registry import load_adapter, missing_secrets
+from apps.providers.registry import load_adapter, load_wired, missing_secrets
 
 LONGEST_S = 10.0
 """A person waits for the answer: no step takes longer than this."""
@@ -79,7 +79,7 @@ def diagnose(integration: Integration) -> Diagnosis:
 
 
 def _ask(integration: Integration, account: Account, so_far: Diagnosis) -> Diagnosis:
-    adapter, line = load_adapter(integration.kind), _Line(integration)
+    adapter, line = load_wired(integration.kind), _Line(integration)
     if has_balance(integration):
         balance = _heard(adapter.balance(account), line.send) or failed("no_answer")
         record_balance(integration, balance, clock.now())

@@ -35,9 +35,8 @@ from apps.providers.balances import EVERY
 from apps.providers.catalogue_models import DEFAULT_JUMP
 from apps.providers.listing import FRESH_FOR
 from apps.providers.options import load_caps
-from apps.providers.registry import kind_choices
-from apps.simulator.knobs import KNOBS
 from apps.providers.registry import has_wire, kind_choices
+from apps.simulator.knobs import KNOBS
 from apps.wallet import people
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,7 +33,6 @@ from apps.providers.catalogue_models import (
     CatalogItem,
     CatalogSync,
 )
-from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.models import Integration, PackageMapping, Route, StockCode, StockShelf
 from apps.wallet import ledger
 from apps.wallet.models import Account, ConfirmLimit, CreditChange, Entry, Transfer, WalletRequest

@@ -17,7 +17,7 @@ CODE_CHANGED = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0001_initial"), ("providers", "0002_frozen_identity")]
+    dependencies = [("accounts", "0001_initial"), ("providers", "0003_catalogue")]
 
     operations = [
         migrations.AlterField(
