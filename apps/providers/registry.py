@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apps.providers.adapters.digiflazz import Digiflazz
-from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.manual import Manual
+from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
 from apps.providers.contract import Account, Adapter, Kind, LocalAdapter

@@ -343,16 +343,10 @@ class TestTheFigures:
         assert (LINES_LIMIT, BYTES_LIMIT) == (5000, 2 * 1024 * 1024)
         assert (EVERY, BALANCES.every_s, 2 * EVERY) == (timedelta(minutes=5), 300, timedelta(minutes=10))
 
-    def test_of_the_providers_are_counted(self) -> None:
-        assert [kind for kind, _ in kind_choices()] == ["znet", "smm_v2", "digiflazz"]
-        assert (
-            "Three provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid)."
-            in (ROOT / "README.md").read_text()
-        )
-        assert [kind for kind, _ in kind_choices() if has_wire(kind)] == ["znet"]
-        assert (
-            "One provider protocol so far: ZNET, beside own stock and work by hand." in (ROOT / "README.md").read_text()
-        )
+    def test_of_the_providers_are_listed(self) -> None:
+        labels = [str(label) for kind, label in kind_choices() if has_wire(kind)]
+        readme = " ".join((ROOT / "README.md").read_text().split())
+        assert f"Provider protocols so far: {', '.join(labels)}; beside them own stock and work by hand." in readme
 
 
 class TestSettings:
