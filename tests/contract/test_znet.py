@@ -8,8 +8,9 @@ import pytest
 
 from apps.common.wire import Answer, HttpReply, MaybeSent, MaybeSentReason
 from apps.providers.adapters import znet
-from apps.providers.adapters.znet import REFUSAL_WORDS, REFUSALS, TextClass, classify
 from apps.providers.contract import Account, Catalogue, Code, OrderRef, Outcome, PlaceRequest, PollPlan, Result
+from apps.providers.parsing import TEXT_LIMIT
+from apps.providers.znet_texts import REFUSAL_WORDS, REFUSALS, TextClass, classify
 from tests.contract.suite import (
     REPLIES,
     AdapterContract,
@@ -358,7 +359,7 @@ class TestPlaceAnswers:
         assert place("OK| 31.50 | 5 ").balance_after == Decimal(5)
 
     def test_a_text_of_the_longest_length_is_still_read(self) -> None:
-        longest = "bakiye yetersiz".rjust(znet.TEXT_LIMIT, "x").replace("xbakiye", " bakiye")
+        longest = "bakiye yetersiz".rjust(TEXT_LIMIT, "x").replace("xbakiye", " bakiye")
         assert place(f"3|{longest}").outcome is Outcome.INSUFFICIENT_BALANCE
         assert place(f"3|x{longest}").outcome is Outcome.UNKNOWN
 
