@@ -10,6 +10,8 @@ from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
 from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
+from apps.providers.adapters.znet_tl import ZnetTl
+from apps.providers.contract import Account, Adapter
 
 ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "znet": Znet(),
@@ -17,6 +19,7 @@ ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "digiflazz": Digiflazz(),
     "stock": Stock(),
     "manual": Manual(),
+    "znet_tl": ZnetTl(),
 }
 
 
