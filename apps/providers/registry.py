@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from apps.providers.adapters.digiflazz import Digiflazz
 from apps.providers.adapters.manual import Manual
+from apps.providers.adapters.reloadly import Reloadly
 from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
@@ -14,6 +15,8 @@ from apps.providers.adapters.znet_tl import ZnetTl
 from apps.providers.contract import Account, Adapter
 
 ADAPTERS: dict[str, Adapter | LocalAdapter] = {
+ADAPTERS: dict[str, Adapter] = {
+    "reloadly": Reloadly(),
     "znet": Znet(),
     "smm_v2": SmmV2(),
     "digiflazz": Digiflazz(),

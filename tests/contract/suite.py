@@ -11,7 +11,7 @@ the questions for those whose capabilities say so, and the registry's tests comp
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -114,13 +114,16 @@ PROPERTY = settings(
 )
 
 
-def converse(talk: Talk[T], answer: Answer) -> tuple[T, list[HttpCall]]:
-    """Gives `answer` to each call and returns the talk's value with the calls; fails when the talk does not end."""
+def converse(talk: Talk[T], answer: Answer | Callable[[HttpCall], Answer]) -> tuple[T, list[HttpCall]]:
+    """Gives `answer` to each call and returns the talk's value with the calls; fails when the talk does not end.
+
+    Where one verb asks about several things, `answer` may be a function that knows the answer to each call.
+    """
     calls: list[HttpCall] = []
     try:
         calls.append(next(talk))
         for _ in range(CALLS_MAX):
-            calls.append(talk.send(answer))
+            calls.append(talk.send(answer(calls[-1]) if callable(answer) else answer))
     except StopIteration as end:
         return end.value, calls
     raise AssertionError(f"still asking after {CALLS_MAX} answers")
@@ -153,6 +156,8 @@ class AdapterContract:
     """Shared questions. Parameters named `..._path` are filled with the recorded replies of the subclass's kind."""
 
     kind: ClassVar[str]
+    folder: ClassVar[str] = ""
+    """Where the recorded replies lie, for the second contract of a kind that speaks two protocols."""
     account: ClassVar[Account]
     request: ClassVar[PlaceRequest]
     provider_id: ClassVar[str] = ""
@@ -189,10 +194,14 @@ class AdapterContract:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         for name, situations in self.RECORDED.items():
             if name in metafunc.fixturenames:
-                paths = recorded(self.kind, *situations)
+                paths = self.recorded(*situations)
                 metafunc.parametrize(name, paths, ids=[path.stem for path in paths])
 
     # Helpers
+
+    def recorded(self, *situations: str) -> list[Path]:
+        """The recorded replies of this contract."""
+        return recorded(self.folder or self.kind, *situations)
 
     def repeating(self, body: bytes, secret: bytes) -> bytes:
         """A refusal that repeats a credential among its words."""
@@ -262,7 +271,7 @@ class AdapterContract:
     def test_has_a_recorded_reply_for_each_situation(self) -> None:
         lists = CATALOGUES if isinstance(self, WithCatalogue) else ()
         expected = {*MEANING, *BALANCES, *lists} - set(self.IMPOSSIBLE)
-        assert {situation_of(path) for path in recorded(self.kind)} == expected
+        assert {situation_of(path) for path in self.recorded()} == expected
 
     def test_says_why_a_situation_is_impossible(self) -> None:
         assert set(self.IMPOSSIBLE) <= {*MEANING, *BALANCES}
@@ -335,7 +344,7 @@ class AdapterContract:
 
     @pytest.mark.parametrize("reason", list(MaybeSentReason))
     def test_does_not_guess_after_silence(self, reason: MaybeSentReason) -> None:
-        silence = MaybeSent(reason, status=200, body=recorded(self.kind, "place.accepted")[0].read_bytes())
+        silence = MaybeSent(reason, status=200, body=self.recorded("place.accepted")[0].read_bytes())
         assert self.place(silence).outcome is Outcome.UNKNOWN
         assert self.ask(silence).outcome is Outcome.UNKNOWN
         self.check_no_news(self.status(silence))
@@ -463,7 +472,7 @@ class AdapterContract:
     @given(data=st.data())
     @PROPERTY
     def test_never_raises_for_a_damaged_answer(self, data: st.DataObject) -> None:
-        body = data.draw(st.sampled_from(recorded(self.kind))).read_bytes()
+        body = data.draw(st.sampled_from(self.recorded())).read_bytes()
         start, end = sorted((data.draw(st.integers(0, len(body))), data.draw(st.integers(0, len(body)))))
         reply = HttpReply(200, body[:start] + data.draw(st.binary(max_size=8)) + body[end:])
         for value in (self.place(reply), self.ask(reply), self.money(reply)):
@@ -473,7 +482,7 @@ class AdapterContract:
     @given(status=st.integers(100, 599).filter(lambda status: status != 200), data=st.data())
     @PROPERTY
     def test_never_delivers_on_a_placing_answer_with_an_odd_status(self, status: int, data: st.DataObject) -> None:
-        body = data.draw(st.sampled_from(recorded(self.kind))).read_bytes()
+        body = data.draw(st.sampled_from(self.recorded())).read_bytes()
         result = self.place(HttpReply(status, body))
         assert result.outcome not in DELIVERIES
         assert result.codes == ()
