@@ -74,6 +74,7 @@ class ReloadlyContract:
     balance = Decimal("1250.5")
     houses: ClassVar[tuple[str, ...]] = ("https://auth.reloadly.com",)
     cards: HttpReply | None = None
+    paths: ClassVar[tuple[str, ...]]
     IMPOSSIBLE: ClassVar[dict[str, str]] = {
         "ask.partial": "an order is one card or one top-up",
         "ask.reversed": "REFUNDED is the word for an order that failed, too",
@@ -94,6 +95,17 @@ class ReloadlyContract:
         results = converse(self.adapter.status(self.account, [self.ref]), self.told(answer))[0]
         result: Result | None = results.get(self.request.reference)
         return result
+
+    def test_talks_to_the_addresses_of_its_service(self: Any) -> None:
+        empty, base = HttpReply(200, b""), self.account.base_url
+        by_number = OrderRef(REFERENCE, NUMBER)
+        talks = (
+            self.adapter.place(self.account, self.request),
+            self.adapter.find(self.account, self.ref),
+            self.adapter.status(self.account, [by_number]),
+            self.adapter.catalogue(self.account),
+        )
+        assert [converse(talk, empty)[1][0].url.removeprefix(base) for talk in talks] == list(self.paths)
 
     def test_says_when_a_refused_order_may_be_tried_again(self: Any, refused_path: Path) -> None:
         waits = {Outcome.AUTH_ERROR: 1, Outcome.RATE_LIMITED: 120}
@@ -117,6 +129,7 @@ class TestReloadly(ReloadlyContract, WithReference, WithCodes, WithCatalogue, Ad
     cost = Decimal("26.18")
     code = Code("0012-ABCD-3456", pin="0099", url="https://cards.invalid/r?c=1&d=2")
     items = 4
+    paths = ("/orders", "/reports/transactions", f"/reports/transactions/{NUMBER}", "/products")
 
     def reply_with_code(self, value: str) -> HttpReply:
         self.cards = HttpReply(200, json.dumps([{"cardNumber": value, "pinCode": None}]).encode())
@@ -137,6 +150,26 @@ class TestReloadlyAirtime(ReloadlyContract, WithReference, WithCodes, WithCatalo
     cost = Decimal("9.8")
     code = Code("0012-ABCD-3456", serial="558111")
     items = 3
+    paths = ("/topups", "/topups/reports/transactions", f"/topups/{NUMBER}/status", "/operators")
+
+    @pytest.mark.parametrize(
+        ("is_local", "amounts"),
+        [
+            (False, [("4.1", "Turkcell Turkey 4.1 USD"), ("8.2", ""), ("0.18", "Airtel Niger PIN 0.18 to 90 USD")]),
+            (True, [("100", "Turkcell Turkey 100 TRY"), ("200", ""), ("100", "Airtel Niger PIN 100 to 50000 XOF")]),
+        ],
+    )
+    def test_lists_each_amount_of_an_operator(self, is_local: bool, amounts: list[tuple[str, str]]) -> None:
+        account = replace(self.account, options={**self.account.options, "use_local_amount": is_local})
+        reply = load_reply(REPLIES / "reloadly_topups" / "catalogue.items.txt")
+        items = converse(Reloadly().catalogue(account), reply)[0].items
+        assert [item.ids["amount"] for item in items] == [amount for amount, _ in amounts]
+        assert all(name in item.name for item, (_, name) in zip(items, amounts, strict=True))
+        assert [(item.cost, item.currency) for item in items] == [
+            (Decimal("4.1"), "USD"),
+            (Decimal("8.2"), "USD"),
+            (Decimal("0.18"), "USD"),
+        ]
 
     def reply_with_code(self, value: str) -> HttpReply:
         row = {"transactionId": 7, "customIdentifier": REFERENCE, "status": "SUCCESSFUL", "pinDetail": {"code": value}}
@@ -167,6 +200,14 @@ def scripted(*answers: Answer) -> Callable[[HttpCall], Answer]:
 
 LENT = load_reply(RECORDED / "token" / "lent.txt")
 EXPIRED = load_reply(RECORDED / "ask.login.401.txt")
+
+
+class TestCapabilities:
+    def test_are_the_careful_ones(self) -> None:
+        caps = RELOADLY.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.dedup) == ("digits18", 150, "racy")
+        assert (caps.resend_same_ref_safe, caps.find_by_own_ref, caps.absent_after_s) == (False, True, 900)
+        assert (caps.place_timeout_s, caps.poll.floor_s, caps.quantity) == (90, 10, "one")
 
 
 class TestTheToken:
@@ -452,24 +493,6 @@ class TestTheList:
             ("4", "50", "Amazon Spain 50 EUR", Decimal("52.36"), (), True),
             ("10", "4.99", "Free Fire 4.99 USD", None, ("user_id",), False),
             ("5", "2", "App Store US 2 to 200 USD", Decimal("2.0"), (), True),
-        ]
-
-    @pytest.mark.parametrize(
-        ("is_local", "amounts"),
-        [
-            (False, [("4.1", "Turkcell Turkey 4.1 USD"), ("8.2", ""), ("0.18", "Airtel Niger PIN 0.18 to 90 USD")]),
-            (True, [("100", "Turkcell Turkey 100 TRY"), ("200", ""), ("100", "Airtel Niger PIN 100 to 50000 XOF")]),
-        ],
-    )
-    def test_has_each_amount_of_an_operator(self, is_local: bool, amounts: list[tuple[str, str]]) -> None:
-        reply = load_reply(REPLIES / "reloadly_topups" / "catalogue.items.txt")
-        items = self.listed(TOPUPS, reply, use_local_amount=is_local).items
-        assert [item.ids["amount"] for item in items] == [amount for amount, _ in amounts]
-        assert all(name in item.name for item, (_, name) in zip(items, amounts, strict=True))
-        assert [(item.cost, item.currency) for item in items] == [
-            (Decimal("4.1"), "USD"),
-            (Decimal("8.2"), "USD"),
-            (Decimal("0.18"), "USD"),
         ]
 
     def test_is_read_to_its_last_page_or_not_at_all(self) -> None:

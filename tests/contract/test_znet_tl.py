@@ -49,6 +49,14 @@ def listed(name: str) -> Catalogue:
     return converse(TL.catalogue(ACCOUNT), load_reply(REPLIES / "znet_tl" / f"catalogue.{name}.txt"))[0]
 
 
+class TestCapabilities:
+    def test_are_the_careful_ones(self) -> None:
+        caps = TL.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.dedup) == ("digits18", 30, "unproven")
+        assert (caps.resend_same_ref_safe, caps.find_by_own_ref, caps.absent_after_s) == (False, True, None)
+        assert (caps.flipping, caps.final_after_s, caps.quantity) == (frozenset({"failed"}), 43200, "one")
+
+
 class TestCalls:
     def test_place_sends_the_airtime_parameters(self) -> None:
         call = next(TL.place(ACCOUNT, REQUEST))

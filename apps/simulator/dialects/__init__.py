@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.simulator.dialect import Dialect, Endpoint
 from apps.simulator.dialects import (
     client_api,
+    smm_v2,
     znet,
     znet_tl,
 )
@@ -13,6 +14,7 @@ ALL = (
     znet.DIALECT,
     znet_tl.DIALECT,
     client_api.DIALECT,
+    smm_v2.DIALECT,
 )
 DIALECTS: dict[str, Dialect] = {each.name: each for each in ALL}
 DEFAULT = znet.DIALECT.name

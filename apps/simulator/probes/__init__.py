@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.simulator.probe import Probe
 from apps.simulator.probes import (
     client_api,
+    smm_v2,
     znet,
     znet_tl,
 )
@@ -13,4 +14,5 @@ PROBES: dict[str, Probe] = {
     "znet": znet.PROBE,
     "znet_tl": znet_tl.PROBE,
     "client_api": client_api.PROBE,
+    "smm_v2": smm_v2.PROBE,
 }
