@@ -33,9 +33,9 @@ def panel(shared: SimulatorProcess) -> Iterator[SimulatorProcess]:
     shared.switch(**defaults)
 
 
-def send(panel: SimulatorProcess, action: str, /, headers: dict[str, str] | None = None, **fields: str) -> bytes:
+def send(panel: SimulatorProcess, action: str, /, agent: str = "python", **fields: str) -> bytes:
     form = urlencode({"key": "demo-key", "action": action} | fields).encode()
-    return exchange(panel.port, post("/api/v2", form, FORM, headers), 5.0).body
+    return exchange(panel.port, post("/api/v2", form, FORM, {"User-Agent": agent}), 5.0).body
 
 
 def ask(panel: SimulatorProcess, action: str, **fields: str) -> Any:
@@ -181,7 +181,7 @@ class TestTheRest:
         bought = len(panel.orders())
         assert send(panel, "add", service="1", link=link(), quantity="5").startswith(b"<!DOCTYPE html>")
         assert len(panel.orders()) == bought
-        assert b'"currency":"USD"' in send(panel, "balance", {"User-Agent": "Mozilla/5.0"})
+        assert b'"currency":"USD"' in send(panel, "balance", "Mozilla/5.0")
 
     @pytest.mark.parametrize("action", ["", "refill", "nonsense"])
     def test_says_that_an_action_is_unknown(self, panel: SimulatorProcess, action: str) -> None:

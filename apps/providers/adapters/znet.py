@@ -19,7 +19,6 @@ from apps.common.wire import REDACTED, Answer, HttpCall, HttpReply, NotSent
 from apps.providers.contract import (
     CATALOGUE_LIMIT,
     Account,
-    Balance,
     Capabilities,
     Catalogue,
     CatalogueItem,
