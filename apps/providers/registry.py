@@ -16,13 +16,14 @@ from apps.providers.contract import Account, Adapter
 
 ADAPTERS: dict[str, Adapter | LocalAdapter] = {
 ADAPTERS: dict[str, Adapter] = {
-    "reloadly": Reloadly(),
     "znet": Znet(),
+    "znet_tl": ZnetTl(),
     "smm_v2": SmmV2(),
     "digiflazz": Digiflazz(),
     "stock": Stock(),
     "manual": Manual(),
     "znet_tl": ZnetTl(),
+    "reloadly": Reloadly(),
 }
 
 
