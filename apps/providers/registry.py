@@ -10,20 +10,17 @@ from apps.providers.adapters.reloadly import Reloadly
 from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
-from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
 from apps.providers.adapters.znet_tl import ZnetTl
-from apps.providers.contract import Account, Adapter
+from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
 
 ADAPTERS: dict[str, Adapter | LocalAdapter] = {
-ADAPTERS: dict[str, Adapter] = {
     "znet": Znet(),
     "znet_tl": ZnetTl(),
     "smm_v2": SmmV2(),
     "digiflazz": Digiflazz(),
+    "reloadly": Reloadly(),
     "stock": Stock(),
     "manual": Manual(),
-    "znet_tl": ZnetTl(),
-    "reloadly": Reloadly(),
 }
 
 

@@ -347,15 +347,6 @@ class TestTheFigures:
         labels = [str(label) for kind, label in kind_choices() if has_wire(kind)]
         readme = " ".join((ROOT / "README.md").read_text().split())
         assert f"Provider protocols so far: {', '.join(labels)}; beside them own stock and work by hand." in readme
-    def test_of_the_providers_are_counted(self) -> None:
-        assert [kind for kind, _ in kind_choices()] == ["znet", "smm_v2", "digiflazz"]
-        assert (
-            "Three provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid)."
-            in (ROOT / "README.md").read_text()
-        )
-    def test_of_the_providers_are_all_of_them(self) -> None:
-        labels = ", ".join(label for _, label in kind_choices())
-        assert f"Provider protocols so far: {labels}." in (ROOT / "README.md").read_text()
 
 
 class TestSettings:
