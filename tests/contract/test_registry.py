@@ -24,11 +24,15 @@ from apps.providers.registry import (
     load_adapter,
     load_wired,
 )
+from apps.simulator.dialects import DIALECTS
 from tests.contract.local_suite import LocalContract
-from tests.contract.suite import AdapterContract, InBatches, WithCatalogue, WithCodes, WithReference
+from tests.contract.suite import AdapterContract, InBatches, WithCatalogue, WithCodes, WithReference, recorded
 
 FORBIDDEN = ("django", "requests", "aiohttp", "socket", "apps.simulator", "apps.orders", "apps.providers.adapters")
 
+
+SAME_DIALECT = {"internal": "client_api"}
+"""Kinds that are another kind with other options: on the wire they are the same."""
 
 WIRED = [kind for kind in ADAPTERS if has_wire(kind)]
 LOCAL = [kind for kind in ADAPTERS if not has_wire(kind)]
@@ -63,7 +67,21 @@ class TestAdapters:
 
     @pytest.mark.parametrize("kind", ADAPTERS)
     def test_has_a_contract_class(self, kind: str) -> None:
-        assert len(classes_of(kind, AdapterContract if has_wire(kind) else LocalContract)) == 1
+        assert classes_of(kind, AdapterContract if has_wire(kind) else LocalContract)
+
+    @pytest.mark.parametrize("kind", WIRED)
+    def test_has_recorded_replies(self, kind: str) -> None:
+        assert len(recorded(kind)) > 20
+
+    @pytest.mark.parametrize("kind", WIRED)
+    def test_has_a_dialect_in_the_simulator(self, kind: str) -> None:
+        assert SAME_DIALECT.get(kind, kind) in DIALECTS
+
+    @pytest.mark.parametrize("kind", ADAPTERS)
+    def test_has_a_page_that_the_index_links_to(self, kind: str) -> None:
+        docs = Path(__file__).parents[2] / "docs"
+        assert (docs / "providers" / f"{kind}.md").exists()
+        assert f"(providers/{kind}.md)" in (docs / "DOCS_INDEX.md").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("kind", WIRED)
     def test_answers_the_questions_that_its_capabilities_raise(self, kind: str) -> None:
