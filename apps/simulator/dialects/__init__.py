@@ -6,6 +6,7 @@ from apps.simulator.dialect import Dialect, Endpoint
 from apps.simulator.dialects import (
     client_api,
     smm_v2,
+    reloadly,
     znet,
     znet_tl,
 )
@@ -15,6 +16,7 @@ ALL = (
     znet_tl.DIALECT,
     client_api.DIALECT,
     smm_v2.DIALECT,
+    reloadly.DIALECT,
 )
 DIALECTS: dict[str, Dialect] = {each.name: each for each in ALL}
 DEFAULT = znet.DIALECT.name

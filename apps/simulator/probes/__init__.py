@@ -6,6 +6,7 @@ from apps.simulator.probe import Probe
 from apps.simulator.probes import (
     client_api,
     smm_v2,
+    reloadly,
     znet,
     znet_tl,
 )
@@ -15,4 +16,5 @@ PROBES: dict[str, Probe] = {
     "znet_tl": znet_tl.PROBE,
     "client_api": client_api.PROBE,
     "smm_v2": smm_v2.PROBE,
+    "reloadly": reloadly.PROBE,
 }
