@@ -154,7 +154,8 @@ class NoTokens:
 class Knob:
     """One option of an account that only its protocol knows: how this panel differs from its family.
 
-    A `flag` is true or false, a `choice` one of `choices`, a `text` a short text, a `table` an object of short texts.
+    A `flag` is true or false, a `choice` one of `choices`, a `text` a short text, a `table` an object of short texts,
+    which are among `choices` where there are any.
     One that is named like a capability sets that capability.
     """
 

@@ -78,6 +78,7 @@ def _knob(name: str, value: object, knob: Knob) -> object:
     if knob.form == "text" and _is_text(value):
         return value
     if knob.form == "table" and isinstance(value, dict) and all(map(_is_text, (*value, *value.values()))):
+        _check_words(name, value, knob)
         return value
     wanted = {
         "flag": "true or false",
@@ -86,6 +87,12 @@ def _knob(name: str, value: object, knob: Knob) -> object:
         "table": "an object of short texts",
     }
     raise BadOption(f"option {name!r} must be {wanted[knob.form]}")
+
+
+def _check_words(name: str, table: Mapping[str, str], knob: Knob) -> None:
+    unknown = [row for row, word in table.items() if knob.choices and word not in knob.choices]
+    if unknown:
+        raise BadOption(f"option {name!r}: row {unknown[0]!r} must be one of {', '.join(knob.choices)}")
 
 
 def _is_text(value: object) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from apps.providers.adapters.client_api import CAPS, ClientApi
 from apps.providers.adapters.digiflazz import Digiflazz
 from apps.providers.adapters.manual import Manual
 from apps.providers.adapters.reloadly import Reloadly
@@ -14,6 +16,10 @@ from apps.providers.adapters.znet_tl import ZnetTl
 from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
 
 ADAPTERS: dict[str, Adapter | LocalAdapter] = {
+INTERNAL = replace(CAPS, ref_max_age_s=None, list_form="csv")
+"""The client API as this system itself sells by it: it never forgets a reference."""
+
+ADAPTERS: dict[str, Adapter] = {
     "znet": Znet(),
     "znet_tl": ZnetTl(),
     "smm_v2": SmmV2(),
@@ -21,6 +27,8 @@ ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "reloadly": Reloadly(),
     "stock": Stock(),
     "manual": Manual(),
+    "client_api": ClientApi(),
+    "internal": ClientApi("internal", "Another shop of this system", INTERNAL),
 }
 
 
