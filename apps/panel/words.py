@@ -170,6 +170,7 @@ CAUSES: Words = {
     "person": _("a person's entry"),
     "panel": _("this panel"),
     "api": _("REST interface"),
+    "client_api": _("client API"),
 }
 
 OUTCOMES: Words = {

@@ -57,7 +57,7 @@ class ClientApiContract(WithReference, WithCodes, InBatches, WithCatalogue):
     }
 
     def reply_with_code(self, value: str) -> HttpReply:
-        return told(told_order(status="accept", replay_api=[value]))
+        return told(told_order(order_id=self.provider_id, status="accept", replay_api=[value]))
 
     def batch_reply(self, refs: Sequence[OrderRef]) -> HttpReply:
         return told(*(told_order(order_id=ref.provider_id) for ref in refs))
@@ -92,10 +92,6 @@ class ClientApiContract(WithReference, WithCodes, InBatches, WithCatalogue):
         assert (caps.webhook, caps.flipping, caps.final_after_s) == ("none", frozenset(), 0)
         assert caps.balance_check is True
 
-    def test_waits_a_minute_after_the_limit(self: Any) -> None:
-        limited = recorded(self.kind, "place.rate_limited")[0]
-        assert self.place(load_reply(limited)).retry_after_s == 60
-
     def test_tells_codes_of_an_order_that_was_done_at_once(self: Any) -> None:
         for path in recorded(self.kind, "place.completed"):
             result = self.place(load_reply(path))
@@ -104,11 +100,15 @@ class ClientApiContract(WithReference, WithCodes, InBatches, WithCatalogue):
     def test_knows_the_shop_s_name_of_an_order(self: Any) -> None:
         for path in recorded(self.kind, "place.accepted", "ask.completed"):
             ask = self.place if situation_of(path).startswith("place") else self.find
-            assert ask(load_reply(path)).provider_id == SHOP_ID
+            assert ask(load_reply(path)).provider_id == self.provider_id
 
 
 class TestClientApi(ClientApiContract, AdapterContract):
     kind = "client_api"
+
+    def test_waits_a_minute_after_the_limit(self) -> None:
+        limited = recorded(self.kind, "place.rate_limited")[0]
+        assert self.place(load_reply(limited)).retry_after_s == 60
 
     def test_does_not_send_a_uuid_again_after_a_day(self) -> None:
         assert self.adapter.caps.ref_max_age_s == 86400
@@ -315,6 +315,9 @@ class TestOrders:
         )
         assert set(found[0]) == {"2"}
         assert find(told_order(), told_order()).outcome is Outcome.UNKNOWN
+        unnamed = replace(REF, provider_id="")
+        both = told(told_order(), told_order(order_id="ID_2"))
+        assert converse(CLIENT_API.find(ACCOUNT, unnamed), both)[0].outcome is Outcome.UNKNOWN
 
     def test_a_wrong_token_is_told_of_every_order(self) -> None:
         refs = [REF, replace(REF, own_ref="2", provider_id="ID_2")]

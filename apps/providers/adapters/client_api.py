@@ -330,7 +330,7 @@ def read_found(order: Order, answer: Answer) -> Result:
         return order.result(Outcome.NOT_FOUND)
     rows = objects_in(body, "data")
     mine = [row for row in rows if is_about(order.ref, row)] if order.ref.provider_id else rows
-    if len(rows) == 1 and len(mine) == 1:
+    if len(mine) == 1:
         return replace(read_order(order, mine[0]), raw=dump_json(mine[0]))
     return order.result(Outcome.UNKNOWN, ANOTHER)
 
@@ -374,7 +374,7 @@ def read_order(order: Order, data: Mapping[str, object]) -> Result:
     text = " ".join(filter(is_prose, leaves)) if outcome is Outcome.REJECTED else ""
     told = order.result(outcome, word, text, duplicate=any(data.get(name) is True for name in REPEATED))
     if outcome is Outcome.REJECTED:
-        return replace(told, reason=told.reason or word)
+        return replace(told, reason=told.reason or word, duplicate=False)
     is_done = outcome is Outcome.COMPLETED
     codes = tuple(Code(value=leaf) for leaf in leaves) if is_done else ()
     return replace(told, cost=json_amount(data.get("price")), codes=codes)
