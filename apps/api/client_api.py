@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
@@ -126,15 +126,11 @@ def read_call(request: HttpRequest) -> Call:
         check_size(request)
     except BodyTooLarge as error:
         raise Refused(UNKNOWN_ERROR, error.detail) from error
-    given = [(name, value) for fields in (request.GET, request.POST) for name, value in iter_pairs(fields.lists())]
+    lists = [*request.GET.lists(), *request.POST.lists()]
+    given = [(name, str(value)) for name, values in lists for value in values]
     if len(dict(given)) != len(given):
         raise Refused(UNKNOWN_ERROR, "send each parameter once")
     return Call(caller, dict(given))
-
-
-def iter_pairs(lists: Iterable[tuple[str, list[object]]]) -> Iterable[tuple[str, str]]:
-    """Each value of each parameter with its name."""
-    return ((name, str(value)) for name, values in lists for value in values)
 
 
 def show_profile(call: Call) -> object:

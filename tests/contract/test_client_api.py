@@ -6,15 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from apps.common.wire import HttpCall, HttpReply
-from apps.providers.adapters.client_api import CODES, STATES
+from apps.providers.adapters.client_api import CODES, STATES, ClientApi
 from apps.providers.contract import Account, CatalogueItem, Code, OrderRef, Outcome, PlaceRequest, PollPlan, Result
 from apps.providers.options import BadOption, load_caps
-from apps.providers.registry import load_adapter
 from tests.contract.suite import (
     REPLIES,
     AdapterContract,
@@ -44,14 +43,16 @@ def told(*orders: dict[str, object]) -> HttpReply:
 class ClientApiContract(WithReference, WithCodes, InBatches, WithCatalogue):
     """What both kinds of this protocol have in common."""
 
-    account = Account("https://shop.invalid", "", {"token": "t0ken-word-x"}, "USD")
-    request = PlaceRequest("6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", {"oyun": "152"}, "5123456789")
-    provider_id = SHOP_ID
-    cost = Decimal("1.26048")
-    balance = Decimal("8788.683")
-    items = 3
-    refusing_words = (b"token", b"balance", b"not_", b"quantity")
-    IMPOSSIBLE = {
+    account: ClassVar[Account] = Account("https://shop.invalid", "", {"token": "t0ken-word-x"}, "USD")
+    request: ClassVar[PlaceRequest] = PlaceRequest(
+        "6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", {"oyun": "152"}, "5123456789"
+    )
+    provider_id: ClassVar[str] = SHOP_ID
+    cost: ClassVar[Decimal | None] = Decimal("1.26048")
+    balance: ClassVar[Decimal] = Decimal("8788.683")
+    items: ClassVar[int] = 3
+    refusing_words: ClassVar[tuple[bytes, ...]] = (b"token", b"balance", b"not_", b"quantity")
+    IMPOSSIBLE: ClassVar[dict[str, str]] = {
         "ask.partial": "an order is accepted or rejected as a whole",
         "ask.reversed": "there is no word for it",
     }
@@ -130,7 +131,7 @@ class TestClientApi(ClientApiContract, AdapterContract):
         assert [word for word in STATES if f'"status":"{word}"'.encode() not in bodies] == []
 
 
-CLIENT_API = load_adapter("client_api")
+CLIENT_API = ClientApi()
 ACCOUNT, REQUEST = TestClientApi.account, TestClientApi.request
 REF = OrderRef(REQUEST.reference, SHOP_ID, request=REQUEST)
 
