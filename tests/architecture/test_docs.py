@@ -47,8 +47,8 @@ GUIDE = (ROOT / "docs" / "TESTING_GUIDE.md").read_text()
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
-ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS"}
-"""Words in capitals that are no variables of ours: those of the examples, and Django's own."""
+ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST"}
+"""Words in capitals that are no variables of ours: those of the examples, Django's own, and those of HTTP."""
 
 
 def names(paths: Iterable[Path]) -> list[str]:
@@ -347,6 +347,13 @@ class TestTheFigures:
         labels = [str(label) for kind, label in kind_choices() if has_wire(kind)]
         readme = " ".join((ROOT / "README.md").read_text().split())
         assert f"Provider protocols so far: {', '.join(labels)}; beside them own stock and work by hand." in readme
+    def test_of_the_providers_are_counted(self) -> None:
+        kinds = ["znet", "smm_v2", "digiflazz", "client_api", "internal"]
+        assert [kind for kind, _ in kind_choices()] == kinds
+        assert (
+            "Four provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid), client API."
+            in (ROOT / "README.md").read_text()
+        )
 
 
 class TestSettings:

@@ -64,7 +64,7 @@ class Buyer:
     player: str = field(default_factory=new_player)
     client: Client = field(default_factory=Client)
 
-    def get(self, path: str, **params: object) -> Any:
+    def get(self, path: str, **params: Any) -> Any:
         return self.read(self.client.get(f"/client/api/{path}", params, headers={"api-token": self.key}))
 
     def read(self, response: Any, status: int = 200) -> Any:
