@@ -143,7 +143,7 @@ def list_products(call: Call) -> object:
     packages = packages_of(call.customer)
     if named := call.params.get("products_id"):
         packages = [package for package in packages if str(package.pk) in split_names(named)[:MOST_PRODUCTS]]
-    return shapes.tell_products(packages, call.customer, is_base=call.params.get("base") == "1")
+    return shapes.tell_products(packages, call.customer, clock.now(), is_base=call.params.get("base") == "1")
 
 
 def show_content(call: Call, content_id: int) -> object:
@@ -152,12 +152,12 @@ def show_content(call: Call, content_id: int) -> object:
     if content_id == 0:
         return {"categories": shapes.tell_categories(packages), "products": []}
     below = [package for package in packages if package.product_id == content_id]
-    return {"categories": [], "products": shapes.tell_products(below, call.customer, is_base=False)}
+    return {"categories": [], "products": shapes.tell_products(below, call.customer, clock.now(), is_base=False)}
 
 
 def packages_of(customer: Customer) -> list[Package]:
     """Everything on sale in the customer's shop."""
-    packages = Package.objects.select_related("product").prefetch_related("product__fields")
+    packages = Package.objects.select_related("product", "tenant").prefetch_related("product__fields")
     on_sale = packages.filter(tenant_id=customer.tenant_id, is_active=True, product__is_active=True)
     return list(on_sale.order_by("product__name", "pk"))
 

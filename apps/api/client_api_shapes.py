@@ -8,12 +8,13 @@ from decimal import Decimal
 
 from apps.accounts.models import Customer
 from apps.catalog.models import Package
-from apps.catalog.prices import NoPrice, load_unit_price
+from apps.catalog.prices import groups_of, pick_price
 from apps.common.money import Money, format_amount, to_decimal
 from apps.orders.decisions import ShownCode, reveal_codes_once
 from apps.orders.models import Order, OrderUnit
-from apps.orders.sellable import missing_for_sale
+from apps.orders.sellable import CannotSell, Sale, look_at, make_offer
 from apps.orders.states import OrderStatus, UnitStatus
+from apps.providers.mapping import least_quantity
 
 ORDER_PREFIX = "ID_"
 
@@ -50,25 +51,34 @@ def tell_categories(packages: Sequence[Package]) -> object:
     return [{"id": pk, "name": product.name, "img": ""} for pk, product in products.items()]
 
 
-def tell_products(packages: Sequence[Package], customer: Customer, *, is_base: bool) -> object:
+def tell_products(packages: Sequence[Package], customer: Customer, now: datetime, *, is_base: bool) -> object:
     """The packages that have a price for this customer, or all of them by id and name alone."""
     if is_base:
         return [{"id": package.pk, "name": name_of(package)} for package in packages]
-    return [row for package in packages if (row := _tell_product(package, customer))]
+    groups = groups_of(customer)
+    told = [(sale.package, *price_of(sale, customer.currency, groups)) for sale in look_at(packages, now)]
+    return [_tell_product(package, micros, is_sold=is_sold) for package, micros, is_sold in told if micros]
 
 
-def _tell_product(package: Package, customer: Customer) -> dict[str, object]:
+def price_of(sale: Sale, currency: str, groups: Sequence[int | None]) -> tuple[int, bool]:
+    """The price of one unit of the least quantity, and whether it can be had now; 0 where no price is known."""
+    quantity = least_quantity(sale.package)
     try:
-        price = Decimal(format_amount(load_unit_price(package, customer)))
-    except NoPrice:
-        return {}
+        return make_offer(sale, currency, groups, quantity).unit_price_micros, True
+    except CannotSell:
+        fixed = pick_price(sale.prices, groups, currency, quantity)
+        return fixed.unit_price_micros if fixed else 0, False
+
+
+def _tell_product(package: Package, price_micros: int, *, is_sold: bool) -> dict[str, object]:
+    price = Decimal(format_amount(price_micros))
     return {
         "id": package.pk,
         "name": name_of(package),
         "price": price,
         "params": [field.name for field in package.product.fields.all()],
         "category_name": package.product.name,
-        "available": not missing_for_sale(package),
+        "available": is_sold,
         "qty_values": quantities_of(package),
         "product_type": "package" if package.quantity_kind == Package.QuantityKind.ONE else "amount",
         "parent_id": package.product_id,
