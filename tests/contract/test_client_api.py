@@ -75,6 +75,27 @@ class ClientApiContract(WithReference, WithCodes, InBatches, WithCatalogue):
         assert self.find_call().params[1] == ("uuid", "1")
         assert self.request.reference in self.find_call().params[0][1]
 
+    def test_does_not_find_an_order_only_when_no_form_of_the_list_finds_it(self: Any) -> None:
+        nothing = load_reply(recorded(self.kind, "ask.not_found")[0])
+        result, calls = converse(self.adapter.find(self.account, self.ref), nothing)
+        ref = self.request.reference
+        assert result.outcome is Outcome.NOT_FOUND
+        assert {call.params[0][1] for call in calls} == {f"[{ref}]", ref, f'["{ref}"]'}
+        assert len(calls) == 3
+
+    def test_adopts_an_order_that_another_form_of_the_list_finds(self: Any) -> None:
+        talk = self.adapter.find(self.account, self.ref)
+        next(talk)
+        talk.send(load_reply(recorded(self.kind, "ask.not_found")[0]))
+        with pytest.raises(StopIteration) as end:
+            talk.send(load_reply(recorded(self.kind, "ask.pending")[0]))
+        assert end.value.value.outcome is Outcome.ACCEPTED
+
+    def test_learns_nothing_from_one_question_that_finds_nothing(self: Any) -> None:
+        nothing = load_reply(recorded(self.kind, "ask.not_found")[0])
+        found, calls = converse(self.adapter.status(self.account, [self.ref]), nothing)
+        assert (found, len(calls)) == ({}, 1)
+
     def test_needs_a_uuid_and_a_careful_gap(self: Any) -> None:
         caps = self.adapter.caps
         assert (caps.ref_format, caps.ref_max_len, caps.resend_min_gap_s) == ("uuid4", 36, 60)

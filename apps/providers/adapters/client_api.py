@@ -88,6 +88,9 @@ SAME: Mapping[str, str] = {
 }
 """Fields of a told order that must agree with what was asked for, where they are told."""
 
+LIST_FORMS: tuple[str, ...] = ("bracketed", "csv", "json")
+"""Ways of writing several names in one parameter: `[a,b]`, `a,b`, `["a","b"]`."""
+
 RETRY_AFTER_S = 60.0
 """The document's "try again after 1 minute" (111)."""
 
@@ -164,7 +167,7 @@ class ClientApi:
     option_fields: Mapping[str, Knob] = MappingProxyType(
         {
             "method": Knob("choice", ("GET", "POST")),
-            "list_form": Knob("choice", ("bracketed", "csv", "json")),
+            "list_form": Knob("choice", LIST_FORMS),
             "quantity": Knob("choice", ("one", "any")),
             "dedup": Knob("choice", ("returns_original", "unproven")),
             "resend_same_ref_safe": Knob("flag"),
@@ -209,21 +212,34 @@ class ClientApi:
 
     def _status(self, account: Account, orders: Sequence[Order]) -> TalkMany:
         if len(orders) == 1:
-            found = yield from self.find(account, orders[0].ref)
-            return {} if found.reason_code == ANOTHER else {found.own_ref: found}
+            answer = yield self._check_call(account, [orders[0].ref.own_ref], self._form(account), ("uuid", "1"))
+            found = read_found(orders[0], answer)
+            is_news = found.outcome is not Outcome.NOT_FOUND and found.reason_code != ANOTHER
+            return {found.own_ref: found} if is_news else {}
         named = [order for order in orders if order.ref.provider_id]
         if not named:
             return {}
-        answer = yield self._check_call(account, [order.ref.provider_id for order in named])
+        answer = yield self._check_call(account, [order.ref.provider_id for order in named], self._form(account))
         return read_states(named, answer)
 
     def find(self, account: Account, ref: OrderRef) -> Talk:
-        """The state of one order by our UUID."""
-        answer = yield self._check_call(account, [ref.own_ref], ("uuid", "1"))
-        return read_found(Order(account, ref), answer)
+        """The state of one order by our UUID. NOT_FOUND only when no way of writing a list finds it.
 
-    def _check_call(self, account: Account, names: Sequence[str], *more: tuple[str, str]) -> HttpCall:
-        form = account.options.get("list_form", self.caps.list_form)
+        A shop that reads lists in another way than the account says finds nothing, whatever it has sold.
+        """
+        form = self._form(account)
+        result = Order(account, ref).result(Outcome.UNKNOWN)
+        for each in (form, *(other for other in LIST_FORMS if other != form)):
+            answer = yield self._check_call(account, [ref.own_ref], each, ("uuid", "1"))
+            result = read_found(Order(account, ref), answer)
+            if result.outcome is not Outcome.NOT_FOUND:
+                break
+        return result
+
+    def _form(self, account: Account) -> object:
+        return account.options.get("list_form", self.caps.list_form)
+
+    def _check_call(self, account: Account, names: Sequence[str], form: object, *more: tuple[str, str]) -> HttpCall:
         call = build_call(account, "check", account.seconds("ask_timeout_s", self.caps))
         return replace(call, params=(("orders", as_list(names, form)), *more))
 
