@@ -15,20 +15,19 @@ from apps.providers.adapters.znet import Znet
 from apps.providers.adapters.znet_tl import ZnetTl
 from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
 
-ADAPTERS: dict[str, Adapter | LocalAdapter] = {
 INTERNAL = replace(CAPS, ref_max_age_s=None, list_form="csv")
 """The client API as this system itself sells by it: it never forgets a reference."""
 
-ADAPTERS: dict[str, Adapter] = {
+ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "znet": Znet(),
     "znet_tl": ZnetTl(),
+    "client_api": ClientApi(),
     "smm_v2": SmmV2(),
     "digiflazz": Digiflazz(),
     "reloadly": Reloadly(),
+    "internal": ClientApi("internal", "Another shop of this system", INTERNAL),
     "stock": Stock(),
     "manual": Manual(),
-    "client_api": ClientApi(),
-    "internal": ClientApi("internal", "Another shop of this system", INTERNAL),
 }
 
 

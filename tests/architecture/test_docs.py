@@ -347,13 +347,6 @@ class TestTheFigures:
         labels = [str(label) for kind, label in kind_choices() if has_wire(kind)]
         readme = " ".join((ROOT / "README.md").read_text().split())
         assert f"Provider protocols so far: {', '.join(labels)}; beside them own stock and work by hand." in readme
-    def test_of_the_providers_are_counted(self) -> None:
-        kinds = ["znet", "smm_v2", "digiflazz", "client_api", "internal"]
-        assert [kind for kind, _ in kind_choices()] == kinds
-        assert (
-            "Four provider protocols so far: ZNET, SMM panels (API v2), Digiflazz (prepaid), client API."
-            in (ROOT / "README.md").read_text()
-        )
 
 
 class TestSettings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from apps.simulator.dialect import Dialect, Endpoint
 from apps.simulator.dialects import (
     client_api,
-    smm_v2,
     reloadly,
+    smm_v2,
     znet,
     znet_tl,
 )

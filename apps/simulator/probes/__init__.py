@@ -5,8 +5,8 @@ from __future__ import annotations
 from apps.simulator.probe import Probe
 from apps.simulator.probes import (
     client_api,
-    smm_v2,
     reloadly,
+    smm_v2,
     znet,
     znet_tl,
 )
