@@ -135,6 +135,17 @@ class TestReloadly(ReloadlyContract, WithReference, WithCodes, WithCatalogue, Ad
         self.cards = HttpReply(200, json.dumps([{"cardNumber": value, "pinCode": None}]).encode())
         return load_reply(RECORDED / "ask.completed_with_code.txt")
 
+    def test_promises_no_more_than_the_document(self) -> None:
+        """Two requests in flight with one identifier are both executed; the report proves absence after the grace."""
+        caps = self.adapter.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.ref_max_age_s) == ("digits18", 150, None)
+        assert (caps.dedup, caps.resend_same_ref_safe) == ("racy", False)
+        assert (caps.find_by_own_ref, caps.absent_after_s, caps.ask_may_create) == (True, 900, False)
+        assert (caps.query_window_s, caps.status_batch_max, caps.list_form) == (None, 1, "one")
+        assert (caps.webhook, caps.balance_check, caps.quantity) == ("hmac_sha256", True, "one")
+        assert (caps.place_timeout_s, caps.poll.floor_s, caps.resend_min_gap_s) == (90, 10, 120)
+        assert (caps.flipping, caps.final_after_s) == (frozenset(), 0)
+
 
 class TestReloadlyAirtime(ReloadlyContract, WithReference, WithCodes, WithCatalogue, AdapterContract):
     folder = "reloadly_topups"
@@ -200,14 +211,6 @@ def scripted(*answers: Answer) -> Callable[[HttpCall], Answer]:
 
 LENT = load_reply(RECORDED / "token" / "lent.txt")
 EXPIRED = load_reply(RECORDED / "ask.login.401.txt")
-
-
-class TestCapabilities:
-    def test_are_the_careful_ones(self) -> None:
-        caps = RELOADLY.caps
-        assert (caps.ref_format, caps.ref_max_len, caps.dedup) == ("digits18", 150, "racy")
-        assert (caps.resend_same_ref_safe, caps.find_by_own_ref, caps.absent_after_s) == (False, True, 900)
-        assert (caps.place_timeout_s, caps.poll.floor_s, caps.quantity) == (90, 10, "one")
 
 
 class TestTheToken:

@@ -19,6 +19,7 @@ from tests.contract.suite import (
     WithReference,
     converse,
     load_reply,
+    recorded,
 )
 
 
@@ -41,6 +42,31 @@ class TestZnet(WithReference, WithCodes, WithCatalogue, AdapterContract):
     def repeating(self, body: bytes, secret: bytes) -> bytes:
         return body.replace(b" ", b" " + secret + b" ") + b" " + secret
 
+    def test_promises_no_more_than_the_document(self) -> None:
+        """PROVIDERS knows no duplicate behaviour, no proof of absence, no push; servers cap references at 30."""
+        caps = self.adapter.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.ref_max_age_s) == ("digits18", 30, None)
+        assert (caps.dedup, caps.resend_same_ref_safe, caps.resend_min_gap_s) == ("unproven", False, 60)
+        assert (caps.find_by_own_ref, caps.absent_after_s, caps.ask_may_create) == (True, None, False)
+        assert (caps.query_window_s, caps.status_batch_max, caps.list_form) == (None, 1, "one")
+        assert (caps.webhook, caps.balance_check, caps.quantity) == ("none", True, "one")
+
+    def test_asks_seldom_and_waits_for_a_second_reading(self) -> None:
+        caps = self.adapter.caps
+        assert (caps.place_timeout_s, caps.failed_final_after_s, caps.final_after_s) == (30, 60, 43200)
+        assert (caps.flipping, caps.poll) == (frozenset({"failed"}), PollPlan(60, 30, 600, 10))
+
+    @pytest.mark.parametrize(
+        ("variant", "costs"),
+        [
+            ("currencies", [("31.50", "TRY"), ("289.75", "TRY"), ("18.30", "TRY")]),
+            ("currencies_abroad", [("0.99", "USD"), ("8.75", "EUR"), ("None", "")]),
+        ],
+    )
+    def test_knows_the_money_of_a_price(self, variant: str, costs: list[tuple[str, str]]) -> None:
+        (path,) = [path for path in recorded("znet", "catalogue.items") if path.stem.endswith(f".{variant}")]
+        assert [(str(item.cost), item.currency) for item in self.list_all(load_reply(path)).items] == costs
+
 
 ZNET = znet.Znet()
 ACCOUNT, REQUEST = TestZnet.account, TestZnet.request
@@ -56,15 +82,6 @@ def place(text: str) -> Result:
 
 def ask(text: str) -> Result:
     return converse(ZNET.find(ACCOUNT, OrderRef(REQUEST.reference)), reply(text))[0]
-
-
-class TestCapabilities:
-    def test_are_the_careful_ones(self) -> None:
-        caps = ZNET.caps
-        assert (caps.dedup, caps.resend_same_ref_safe, caps.absent_after_s) == ("unproven", False, None)
-        assert (caps.find_by_own_ref, caps.status_batch_max, caps.ref_format) == (True, 1, "digits18")
-        assert (caps.place_timeout_s, caps.failed_final_after_s, caps.final_after_s) == (30, 60, 43200)
-        assert (caps.flipping, caps.poll, caps.quantity) == (frozenset({"failed"}), PollPlan(60, 30, 600, 10), "one")
 
 
 class TestCalls:

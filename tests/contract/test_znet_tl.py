@@ -32,6 +32,16 @@ class TestZnetTl(WithReference, WithCatalogue, AdapterContract):
         head, bar, rest = body.rpartition(b"|") if body.endswith(b"|0.00") else (body, b"", b"")
         return head.replace(b" ", b" " + secret + b" ") + b" " + secret + bar + rest
 
+    def test_promises_no_more_than_the_document(self) -> None:
+        """Three servers answer the same reference in three ways; nothing proves absence; there is no push."""
+        caps = self.adapter.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.ref_max_age_s) == ("digits18", 30, None)
+        assert (caps.dedup, caps.resend_same_ref_safe, caps.resend_min_gap_s) == ("unproven", False, 60)
+        assert (caps.find_by_own_ref, caps.absent_after_s, caps.ask_may_create) == (True, None, False)
+        assert (caps.query_window_s, caps.status_batch_max, caps.list_form) == (None, 1, "one")
+        assert (caps.webhook, caps.balance_check, caps.quantity) == ("none", True, "one")
+        assert (caps.flipping, caps.final_after_s, caps.poll.floor_s) == (frozenset({"failed"}), 43200, 10)
+
 
 TL = ZnetTl()
 ACCOUNT, REQUEST = TestZnetTl.account, TestZnetTl.request
@@ -47,14 +57,6 @@ def ask(text: str) -> Result:
 
 def listed(name: str) -> Catalogue:
     return converse(TL.catalogue(ACCOUNT), load_reply(REPLIES / "znet_tl" / f"catalogue.{name}.txt"))[0]
-
-
-class TestCapabilities:
-    def test_are_the_careful_ones(self) -> None:
-        caps = TL.caps
-        assert (caps.ref_format, caps.ref_max_len, caps.dedup) == ("digits18", 30, "unproven")
-        assert (caps.resend_same_ref_safe, caps.find_by_own_ref, caps.absent_after_s) == (False, True, None)
-        assert (caps.flipping, caps.final_after_s, caps.quantity) == (frozenset({"failed"}), 43200, "one")
 
 
 class TestCalls:
