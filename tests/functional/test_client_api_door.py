@@ -558,6 +558,7 @@ class TestChain:
 
     @both_databases
     def test_a_cancelled_order_gives_the_money_back_all_the_way(self, stage: Stage, chain: Chain) -> None:
+        """LESSONS F51: a rejection in a chain once did not refund the first customer."""
         stage.simulator.set_fate(recipient="CHAIN2", final="cancelled")
         order = order_from(chain.reseller, "CHAIN2")
         stage.run_until_quiet(3 * 86400)
