@@ -154,9 +154,10 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "a hold for another price": (
         lambda b: sql(
-            "UPDATE product_orders SET price_micros = 1, unit_price_micros = 1 WHERE id = %s", b.completed.pk
+            "UPDATE product_orders SET price_micros = 70000000, unit_price_micros = 70000000 WHERE id = %s",
+            b.completed.pk,
         ),
-        "order {completed}: 35000000 micro-units were held for a price of 1",
+        "order {completed}: 35000000 micro-units were held for a price of 70000000",
     ),
     "an order completed without a capture": (
         lambda b: sql("UPDATE product_orders SET status = 'completed' WHERE id = %s", b.waiting.pk),
