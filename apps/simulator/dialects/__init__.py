@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.simulator.dialect import Dialect, Endpoint
 from apps.simulator.dialects import (
     client_api,
+    digiflazz,
     reloadly,
     smm_v2,
     znet,
@@ -17,6 +18,7 @@ ALL = (
     client_api.DIALECT,
     smm_v2.DIALECT,
     reloadly.DIALECT,
+    digiflazz.DIALECT,
 )
 DIALECTS: dict[str, Dialect] = {each.name: each for each in ALL}
 DEFAULT = znet.DIALECT.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.simulator.probe import Probe
 from apps.simulator.probes import (
     client_api,
+    digiflazz,
     reloadly,
     smm_v2,
     znet,
@@ -17,4 +18,5 @@ PROBES: dict[str, Probe] = {
     "client_api": client_api.PROBE,
     "smm_v2": smm_v2.PROBE,
     "reloadly": reloadly.PROBE,
+    "digiflazz": digiflazz.PROBE,
 }
