@@ -43,23 +43,23 @@ def send(seller: SimulatorProcess, path: str, signed: str, **body: object) -> tu
     return heard.status, json.loads(heard.body)["data"]
 
 
-def new_order(sku: str = CODES) -> dict[str, object]:
+def new_order(sku: str = CODES) -> dict[str, str]:
     number = next(_numbers)
     return {"buyer_sku_code": sku, "customer_no": f"0878{number}", "ref_id": f"R-{number}"}
 
 
-def buy(seller: SimulatorProcess, order: dict[str, object], **more: object) -> Any:
+def buy(seller: SimulatorProcess, order: dict[str, str], **more: object) -> Any:
     return send(seller, "transaction", str(order["ref_id"]), **(order | more))[1]
 
 
-def buy_with(seller: SimulatorProcess, sku: str = CODES, /, **fate: Any) -> tuple[dict[str, object], Any]:
+def buy_with(seller: SimulatorProcess, sku: str = CODES, /, **fate: Any) -> tuple[dict[str, str], Any]:
     """Orders once with this fate; the order and the answer."""
     order = new_order(sku)
     seller.set_fate(reference=order["ref_id"], **fate)
     return order, buy(seller, order)
 
 
-def bought(seller: SimulatorProcess, order: dict[str, object]) -> list[dict[str, Any]]:
+def bought(seller: SimulatorProcess, order: dict[str, str]) -> list[dict[str, Any]]:
     return [row for row in seller.orders() if row["reference"] == order["ref_id"]]
 
 
