@@ -91,7 +91,8 @@ def money(request: HttpRequest) -> HttpResponse:
         "balances": [(words.say(words.PURSES, line.kind), line.money) for line in lines],
         "is_balanced": reports.is_balanced(lines),
     }
-    return render(request, "panel/report_money.html", context)
+    with timezone.override(zone_of([shop.pk])):
+        return render(request, "panel/report_money.html", context)
 
 
 @never_cache
