@@ -19,6 +19,7 @@ SLUG = "demo"
 LOGIN = "demo"
 PASSWORD = "demo-secret"  # noqa: S105 - of the simulator on this machine, which has no other
 CUSTOMERS = (("Demo Reseller", "100000"), ("Corner Shop", "2500"))
+PANEL_BALANCE = "100000"
 FAST_OPTIONS = {
     "poll_first_s": 2,
     "poll_base_s": 2,
@@ -117,7 +118,15 @@ def load_demo(panel_url: str, now: datetime) -> Tenant:
             actor="start",
             now=now,
         )
+    _tell_panel_balance(tenant, integration, now)
     return tenant
+
+
+def _tell_panel_balance(tenant: Tenant, integration: Integration, now: datetime) -> None:
+    """The books know the money that the simulated panel starts with."""
+    money = Money(to_micros(PANEL_BALANCE), "TRY")
+    key = f"top_up:demo:{integration.pk}"
+    ledger.top_up_float(tenant.pk, integration.pk, money, money, key=key, reason="demo balance", actor="start", now=now)
 
 
 def _integration(tenant: Tenant, panel_url: str) -> Integration:
