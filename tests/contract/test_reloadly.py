@@ -414,12 +414,23 @@ class TestQuestions:
         assert (result.outcome, calls[1].params[2]) == (Outcome.ACCEPTED, ("page", "2"))
 
     def test_find_nothing_only_when_every_page_was_read(self) -> None:
-        other = told({"content": [row(customIdentifier="9")], "totalPages": 2})
-        assert self.find(other, told({"content": [], "totalPages": 2}))[0].outcome is Outcome.NOT_FOUND
-        assert self.find(other, HttpReply(500, b""))[0].outcome is Outcome.UNKNOWN
+        first, last = told({"content": [], "totalPages": 2}), told({"content": [], "totalPages": 2})
+        assert self.find(first, last)[0].outcome is Outcome.NOT_FOUND
+        assert self.find(first, HttpReply(500, b""))[0].outcome is Outcome.UNKNOWN
         endless = told({"content": [row(customIdentifier="9")], "last": False})
         result, calls = self.find(endless, endless, endless)
         assert (result.outcome, result.reason_code, len(calls)) == (Outcome.UNKNOWN, "too_many_pages", 3)
+
+    def test_a_page_of_other_names_is_no_answer_to_the_search(self) -> None:
+        """The reports match the identifier in any case of letters, and in nothing else."""
+        other = told({"content": [row(customIdentifier="9")], "totalPages": 2})
+        result, calls = self.find(other, told({"content": [], "totalPages": 2}))
+        assert (result.outcome, result.reason_code, len(calls)) == (Outcome.UNKNOWN, "other_transactions", 2)
+        namesake = told({"content": [row(customIdentifier="REF-1")]})
+        assert (
+            converse(RELOADLY.find(CARDS.account, OrderRef("ref-1")), scripted(namesake))[0].outcome
+            is Outcome.NOT_FOUND
+        )
 
     def test_ask_for_the_cards_of_a_delivered_order_in_their_second_version(self) -> None:
         result, (_, cards) = self.find(told({"content": [row()]}), told([{"cardNumber": "AB", "pinCode": "CD"}]))

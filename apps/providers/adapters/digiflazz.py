@@ -105,8 +105,8 @@ DUPLICATE_RC = "49"
 STANDING = frozenset({Outcome.COMPLETED, Outcome.ACCEPTED, Outcome.REVERSED, Outcome.NOT_FOUND})
 """Outcomes that are the same for a purchase and for a question."""
 
-GOOD = frozenset({Outcome.COMPLETED, Outcome.ACCEPTED, Outcome.REVERSED})
-"""Outcomes that come with status 200 only; refusals come with 4xx, too."""
+GOOD = frozenset({Outcome.COMPLETED, Outcome.ACCEPTED})
+"""Outcomes that come with status 200 only; what failed, a refund among it, may come with 4xx, too."""
 
 SN_FORMS = ("code", "receipt")
 CODE_CATEGORIES = frozenset({"voucher", "pln"})

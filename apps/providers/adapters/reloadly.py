@@ -146,6 +146,10 @@ class Order:
             return reference == self.own_ref and (not self.provider_id or number in ("", self.provider_id))
         return bool(number) and number == self.provider_id
 
+    def is_named_like(self, told: Json) -> bool:
+        """Whether a search for this order may show a transaction: its identifier is ours, in any case of letters."""
+        return json_text(told.get("customIdentifier")).casefold() == self.own_ref.casefold()
+
 
 class Reloadly:
     """Reloadly: one gift card or one top-up per order, found again by our reference in the reports."""
@@ -216,6 +220,9 @@ class Reloadly:
         """The state of one order, by the provider's number where it is known. Raises ValueError for more than one."""
         if len(refs) > self.caps.status_batch_max:
             raise ValueError("Reloadly answers one order per question")
+        return self._ask_each(account, refs)
+
+    def _ask_each(self, account: Account, refs: Sequence[OrderRef]) -> TalkMany:
         results: dict[str, Result] = {}
         for ref in refs:
             ask = self._ask_by_number if _NUMBER.fullmatch(ref.provider_id) else self.find
@@ -232,8 +239,11 @@ class Reloadly:
         return (yield from self._tell(order, transaction))
 
     def find(self, account: Account, ref: OrderRef) -> Talk:
-        """Looks through the reports for our reference: its state, or NOT_FOUND when all pages were read."""
-        order = Order(account, ref.own_ref)
+        """Looks through the reports for our reference: its state, or NOT_FOUND when all pages were read.
+
+        A page with transactions of other names is no answer to this search, so that none is ours proves nothing.
+        """
+        order, is_proof = Order(account, ref.own_ref), True
         for page in range(1, REPORT_PAGES + 1):
             query = (("customIdentifier", ref.own_ref), ("size", "50"), ("page", str(page)))
             answer, token = yield from self._ask(account, service_of(account).reports, *query)
@@ -243,10 +253,10 @@ class Reloadly:
                 return read_failed_question(order, answer, token)
             if mine := [row for row in rows if order.owns(row)]:
                 return (yield from self._tell(order, most_certain(mine)))
-            if len(rows) != len(content) or not all(json_text(row.get("customIdentifier")) for row in rows):
-                return order.result(Outcome.UNKNOWN, "unnamed_transactions")
+            is_proof = is_proof and len(rows) == len(content) and all(map(order.is_named_like, rows))
             if is_last(body, page):
-                return order.result(Outcome.NOT_FOUND, "not_in_reports")
+                outcome = Outcome.NOT_FOUND if is_proof else Outcome.UNKNOWN
+                return order.result(outcome, "not_in_reports" if is_proof else "other_transactions")
         return order.result(Outcome.UNKNOWN, "too_many_pages")
 
     def _tell(self, order: Order, transaction: Json) -> Talk:
