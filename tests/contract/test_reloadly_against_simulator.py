@@ -320,7 +320,7 @@ class TestTheSameReference:
         """The reports match in any case; what they show is ours to the letter, or it is not."""
         name = f"ref-{new_reference()}-a"
         shop.place(name.upper())
-        assert shop.find(name).outcome is not Outcome.COMPLETED
+        assert shop.find(name).outcome is Outcome.NOT_FOUND
         assert shop.find(name.upper()).outcome is Outcome.COMPLETED
 
     def test_is_found_on_the_second_page_of_the_reports(self, shop: Shop) -> None:
