@@ -6,6 +6,7 @@ know about it, and both must meet, with each side of every question that the doc
 
 from __future__ import annotations
 
+import hmac
 import itertools
 import random
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from apps.providers.contract import Account, Balance, Catalogue, Code, OrderRef,
 from apps.simulator.client import SimulatorProcess
 from apps.simulator.dialects.digiflazz import REMEMBERED_S, HttpStatuses, Reused, SerialForm
 from apps.simulator.fates import BlankForm, Final, Mangle, Place, RefuseClass, StatusFault
+from apps.simulator.selftest.letters import receiver
 from apps.simulator.switches import Down
 
 VOUCHER = {"buyer_sku_code": "gp50", "sn": "code"}
@@ -482,6 +484,19 @@ class TestLogin:
         assert (shop.catalogue().items, bool(shop.catalogue().error)) == ((), True)
         shop.account = right
         assert (shop.find(request).outcome, len(shop.bought(request))) == (Outcome.COMPLETED, 1)
+
+
+class TestWebhooks:
+    def test_are_signed_as_the_capabilities_say(self, shop: Shop) -> None:
+        with receiver() as (url, letters):
+            shop.simulator.switch(hook_url=url)
+            shop.buy()
+            letter = letters.get(timeout=30)
+            shop.simulator.switch(hook_url=None)
+        assert Digiflazz.caps.webhook == "hmac_sha1"
+        algorithm = Digiflazz.caps.webhook.removeprefix("hmac_")
+        wanted = hmac.new(b"demo-webhook-secret", letter.body, algorithm).hexdigest()
+        assert letter.headers["x-hub-signature"] == f"{algorithm}={wanted}"
 
 
 class TestDown:

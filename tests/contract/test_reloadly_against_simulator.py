@@ -6,6 +6,7 @@ know about it, and both must meet, with each side of every question that the doc
 
 from __future__ import annotations
 
+import hmac
 import itertools
 import random
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from apps.providers.contract import Account, Balance, Catalogue, Code, OrderRef,
 from apps.simulator.client import SimulatorProcess
 from apps.simulator.dialects.reloadly import CardForm, CardsWhileProcessing
 from apps.simulator.fates import Final, Mangle, Place, RefuseClass, StatusFault
+from apps.simulator.selftest.letters import receiver
 from apps.simulator.switches import Down
 
 CARD = {"product_id": "120", "amount": "10"}
@@ -624,6 +626,19 @@ class TestCatalogue:
     def test_a_list_that_is_not_there_is_an_error(self, airtime: Shop) -> None:
         """The simulator keeps no list of operators."""
         assert (airtime.catalogue().items, bool(airtime.catalogue().error)) == ((), True)
+
+
+class TestWebhooks:
+    def test_are_signed_as_the_capabilities_say(self, shop: Shop) -> None:
+        with receiver() as (url, letters):
+            shop.simulator.switch(hook_url=url)
+            shop.buy()
+            letter = letters.get(timeout=30)
+            shop.simulator.switch(hook_url=None)
+        assert Reloadly.caps.webhook == "hmac_sha256"
+        signed = letter.body + b":" + letter.headers["x-reloadly-request-timestamp"].encode()
+        wanted = hmac.new(b"demo-webhook-secret", signed, Reloadly.caps.webhook.removeprefix("hmac_")).hexdigest()
+        assert letter.headers["x-reloadly-signature"] == wanted
 
 
 class TestDown:
