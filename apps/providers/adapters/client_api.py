@@ -382,9 +382,9 @@ def read_order(order: Order, data: Mapping[str, object]) -> Result:
     named, word = json_text(data.get("order_id")), json_text(data.get("status")).casefold()
     if not _ID.fullmatch(named):
         return order.result(Outcome.UNKNOWN, "no_order_id")
-    order = replace(order, ref=replace(order.ref, provider_id=named))
     if other := differing_field(order.ref, data):
         return order.result(Outcome.UNKNOWN, ANOTHER, f"it differs in {other}", duplicate=True)
+    order = replace(order, ref=replace(order.ref, provider_id=named))
     outcome = _state_of(order.account, word)
     leaves = code_leaves(data.get("replay_api")) or code_leaves(data.get("pin"))
     text = " ".join(filter(is_prose, leaves)) if outcome is Outcome.REJECTED else ""
