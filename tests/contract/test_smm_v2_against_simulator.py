@@ -160,6 +160,12 @@ class TestPlacing:
         request, result = shop.buy(LIKES, quantity)
         assert (result.outcome, shop.bought(request)) == (Outcome.REJECTED, [])
 
+    @pytest.mark.parametrize(
+        "text", ["Not enough funds, try again later", "Invalid link: not enough funds", "Order placed"]
+    )
+    def test_a_text_of_two_minds_is_in_doubt(self, shop: Shop, text: str) -> None:
+        assert shop.buy(place="refuse", refuse_text=text)[1].outcome is Outcome.UNKNOWN
+
     def test_a_sentence_that_is_not_listed_is_in_doubt(self, shop: Shop) -> None:
         shop.simulator.switch(error_form="sentences")
         request, result = shop.buy(LIKES, 99)
