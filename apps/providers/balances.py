@@ -10,16 +10,16 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from django.db import transaction
 
 from apps.common import clock
-from apps.common.crypto import CannotOpen
 from apps.common.guards import check_no_transaction
 from apps.common.logs import get_logger
 from apps.common.money import MICRO, BadAmount, to_micros
 from apps.common.multiplex import Job, Lane, ask_many
 from apps.providers import troubles
+from apps.providers.accounts import NotReady, open_account
 from apps.providers.catalogue_models import AccountWatch, BalanceReading
 from apps.providers.contract import Account, Balance, Outcome
 from apps.providers.models import Integration
-from apps.providers.registry import ADAPTERS, load_adapter, load_wired, missing_secrets
+from apps.providers.registry import ADAPTERS, load_adapter, load_wired
 
 log = get_logger(__name__)
 
@@ -47,30 +47,21 @@ def read_all_balances() -> int:
 def read_balances(integrations: Sequence[Integration]) -> None:
     """Ask these accounts side by side, outside of any transaction, and keep what each answered."""
     check_no_transaction()
-    accounts = {integration.pk: _account(integration) for integration in integrations}
-    ready = [one for one in integrations if isinstance(accounts[one.pk], Account)]
-    jobs = [_job(one, accounts[one.pk]) for one in ready]
-    longest = max((one.caps().ask_timeout_s for one in ready), default=0)
-    answers = ask_many(jobs, concurrency=CONCURRENCY, total_timeout_s=3 * longest)
-    told = {answer.key: answer.value for answer in answers}
+    told: dict[object, Balance | None] = {}
+    jobs: list[Job[Balance]] = []
     for one in integrations:
-        trouble = accounts[one.pk]
-        balance = failed(trouble) if isinstance(trouble, str) else told.get(one.pk) or failed("no_answer")
-        record_balance(one, balance, clock.now())
+        try:
+            jobs.append(_job(one, open_account(one)))
+        except NotReady as error:
+            told[one.pk] = failed(str(error))
+    longest = max((one.caps().ask_timeout_s for one in integrations if one.pk not in told), default=0)
+    answers = ask_many(jobs, concurrency=CONCURRENCY, total_timeout_s=3 * longest)
+    told |= {answer.key: answer.value for answer in answers}
+    for one in integrations:
+        record_balance(one, told.get(one.pk) or failed("no_answer"), clock.now())
 
 
-def _account(integration: Integration) -> Account | str:
-    """The account with its secrets, or why nothing can be asked."""
-    try:
-        account = integration.account()
-    except CannotOpen as error:
-        return str(error)
-    missing = missing_secrets(load_adapter(integration.kind), account)
-    return f"the account has no {missing[0]}" if missing else account
-
-
-def _job(integration: Integration, account: Account | str) -> Job[Balance]:
-    assert isinstance(account, Account)  # noqa: S101 - narrowed by the caller
+def _job(integration: Integration, account: Account) -> Job[Balance]:
     return Job(
         key=integration.pk,
         talk=load_wired(integration.kind).balance(account),

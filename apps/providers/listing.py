@@ -12,12 +12,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
 from apps.common import broker, clock
-from apps.common.crypto import CannotOpen
 from apps.common.guards import check_no_transaction
 from apps.common.logs import get_logger
 from apps.common.talk import TalkFailed, drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall
+from apps.providers.accounts import NotReady, open_account
 from apps.providers.catalogue_models import (
     DEFAULT_JUMP,
     AccountWatch,
@@ -28,7 +28,7 @@ from apps.providers.catalogue_models import (
 from apps.providers.contract import Account, Catalogue, TalkCatalogue
 from apps.providers.models import Integration, PackageMapping
 from apps.providers.offers import BadOffer, Cost, Difference, Offer, find_differences, key_of, read_offers
-from apps.providers.registry import ADAPTERS, load_adapter, missing_secrets
+from apps.providers.registry import ADAPTERS, load_adapter
 
 log = get_logger(__name__)
 
@@ -154,7 +154,11 @@ def _claim(sync_id: int, now: datetime) -> CatalogSync | None:
 
 def _fetch(sync: CatalogSync) -> Catalogue:
     """The whole conversation, with a sign of life after every answer."""
-    adapter, account = load_adapter(sync.integration.kind), _account(sync.integration)
+    adapter = load_adapter(sync.integration.kind)
+    try:
+        account = open_account(sync.integration)
+    except NotReady as error:
+        raise _Failed(str(error)) from error
     if not isinstance(adapter, Lister):
         raise _Failed(f"{sync.integration.kind} has no list of what it sells")
     policy = sync.integration.egress_policy()
@@ -173,16 +177,6 @@ def _fetch(sync: CatalogSync) -> Catalogue:
     if not listed.items:
         raise _Failed("the provider's list is empty")
     return listed
-
-
-def _account(integration: Integration) -> Account:
-    try:
-        account = integration.account()
-    except CannotOpen as error:
-        raise _Failed(str(error)) from error
-    if missing := missing_secrets(load_adapter(integration.kind), account):
-        raise _Failed(f"the account has no {missing[0]}")
-    return account
 
 
 def _beat(sync: CatalogSync, now: datetime) -> None:

@@ -1,20 +1,19 @@
 """What the two halves of the ZNET panels say alike: free Turkish texts and their classes, login errors, the balance.
 
-The panels have no table of errors, so `REFUSAL_WORDS` is the table. No call is made here.
+The panels have no table of errors, so `REFUSAL_WORDS` is the table. No call is sent here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import TypeVar
 
 from apps.common.wire import Answer, HttpCall, HttpReply
-from apps.providers.contract import Account, Balance, Catalogue, Outcome, Result
+from apps.providers.contract import Account, Balance, CatalogueItem, Outcome, Result
 from apps.providers.parsing import TEXT_LIMIT, clean_line, decode_text, decode_url, fold_turkish, is_html, parse_amount
 
 
@@ -153,8 +152,6 @@ CONNECTION_CODE = "8"
 
 _GAP = r"(?:(?![.!?;|]\s).)*?"
 
-Read = TypeVar("Read", Result, Balance, Catalogue)
-
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -175,9 +172,25 @@ class Order:
         )
 
 
-def ask_once(call: HttpCall, read: Callable[[Answer], Read]) -> Generator[HttpCall, Answer, Read]:
-    answer = yield call
-    return read(answer)
+def build_get(account: Account, name: str, login: str, timeout_s: float, *params: tuple[str, str]) -> HttpCall:
+    """A GET to `/servis/<name>.php`, the credentials in front; both are secrets. `login` is the parameter of ours."""
+    return HttpCall(
+        method="GET",
+        url=f"{account.base_url.rstrip('/')}/servis/{name}.php",
+        params=((login, account.login), ("sifre", account.secrets.get("sifre", "")), *params),
+        headers=(("Cache-Control", "no-cache"),),
+        timeout_s=timeout_s,
+        secrets=frozenset({login, "sifre"}),
+    )
+
+
+def each_once(items: Iterable[CatalogueItem]) -> tuple[CatalogueItem, ...]:
+    """The items of a list without the pairs that some panels print twice: of those the dearest counts."""
+    dearest: dict[tuple[str, ...], CatalogueItem] = {}
+    for item in items:
+        known = dearest.setdefault(tuple(item.ids.values()), item)
+        dearest[tuple(item.ids.values())] = max(known, item, key=lambda each: each.cost or 0)
+    return tuple(dearest.values())
 
 
 def read_amount(field: str) -> Decimal | None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 
 from apps.common.wire import Answer, HttpCall, HttpReply, NotSent
@@ -43,6 +44,7 @@ from apps.providers.parsing import (
     json_text,
     parse_json,
 )
+from apps.providers.talks import ask_once
 
 CODES: Mapping[str, Outcome] = {
     "100": Outcome.INSUFFICIENT_BALANCE,
@@ -194,7 +196,8 @@ class ClientApi:
 
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Orders once. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
-        return _place(Order(account, OrderRef(request.reference, request=request)), self._place_call(account, request))
+        order = Order(account, OrderRef(request.reference, request=request))
+        return ask_once(self._place_call(account, request), partial(read_place, order))
 
     def _place_call(self, account: Account, request: PlaceRequest) -> HttpCall:
         path = f"newOrder/{product_id(request)}/params"
@@ -309,11 +312,6 @@ def buyer_fields(request: PlaceRequest) -> dict[str, str]:
     if len(fields) != len(said) or OWN_PARAMS & set(fields):
         raise ValueError("client API mapping gives two parameters the same name")
     return fields
-
-
-def _place(order: Order, call: HttpCall) -> Talk:
-    answer = yield call
-    return read_place(order, answer)
 
 
 def read_place(order: Order, answer: Answer) -> Result:

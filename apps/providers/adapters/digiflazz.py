@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 from apps.common.wire import REDACTED, Answer, HttpCall, HttpReply, NotSent
@@ -34,6 +35,7 @@ from apps.providers.contract import (
     TalkMany,
 )
 from apps.providers.parsing import clean_line, is_blank_code, json_amount, json_text, parse_json
+from apps.providers.talks import ask_each, ask_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +180,14 @@ class Digiflazz:
         """Orders one unit. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
         body = order_body(account, request)
         call = build_call(account, ORDER_PATH, body, account.seconds("place_timeout_s", self.caps))
-        return _transact(Order(account, request.reference, has_code=is_sn_code(account, request)), call)
+        order = Order(account, request.reference, has_code=is_sn_code(account, request))
+        return ask_once(call, partial(read_transaction, order))
 
     def status(self, account: Account, refs: Sequence[OrderRef]) -> TalkMany:
         """The state of one order. Raises ValueError for more than one, and as `find` does."""
         if len(refs) > self.caps.status_batch_max:
             raise ValueError("Digiflazz answers about one order in one question")
-        return _collect([(ref.own_ref, self.find(account, ref)) for ref in refs])
+        return ask_each([(ref.own_ref, self.find(account, ref)) for ref in refs])
 
     def find(self, account: Account, ref: OrderRef) -> Talk:
         """The state of one order, by sending its purchase again as it was.
@@ -197,7 +200,8 @@ class Digiflazz:
             account, ORDER_PATH, order_body(account, ref.request), account.seconds("ask_timeout_s", self.caps)
         )
         has_code = is_sn_code(account, ref.request)
-        return _transact(Order(account, ref.own_ref, is_question=True, has_code=has_code), call)
+        order = Order(account, ref.own_ref, is_question=True, has_code=has_code)
+        return ask_once(call, partial(read_transaction, order))
 
     def balance(self, account: Account) -> TalkBalance:
         """Our deposit there."""
@@ -268,18 +272,6 @@ def build_call(account: Account, path: str, body: Mapping[str, str | int], timeo
         json=json.dumps(body, separators=(",", ":")).encode(),
         timeout_s=timeout_s,
     )
-
-
-def _transact(order: Order, call: HttpCall) -> Talk:
-    answer = yield call
-    return read_transaction(order, answer)
-
-
-def _collect(talks: Sequence[tuple[str, Talk]]) -> TalkMany:
-    results: dict[str, Result] = {}
-    for own_ref, talk in talks:
-        results[own_ref] = yield from talk
-    return results
 
 
 def read_transaction(order: Order, answer: Answer) -> Result:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 
 from apps.common.wire import Answer, HttpCall, HttpReply, NotSent
@@ -32,6 +33,7 @@ from apps.providers.contract import (
     TalkMany,
 )
 from apps.providers.parsing import TEXT_LIMIT, clean_line, dump_json, fold_turkish, json_amount, json_text, parse_json
+from apps.providers.talks import ask_once
 
 REFUSALS: tuple[tuple[str, Outcome], ...] = (
     ("not enough funds", Outcome.INSUFFICIENT_BALANCE),
@@ -198,7 +200,7 @@ class SmmV2:
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Orders once. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
         call = build_call(account, "add", account.seconds("place_timeout_s", self.caps), *order_params(request))
-        return _place(Order(account, OrderRef(request.reference)), call)
+        return ask_once(call, partial(read_place, Order(account, OrderRef(request.reference))))
 
     def status(self, account: Account, refs: Sequence[OrderRef]) -> TalkMany:
         """States by the panel's ids, in one question; an order without an id has no state."""
@@ -272,11 +274,6 @@ def build_call(account: Account, action: str, timeout_s: float, *params: tuple[s
         timeout_s=timeout_s,
         secrets=frozenset({"key"}),
     )
-
-
-def _place(order: Order, call: HttpCall) -> Talk:
-    answer = yield call
-    return read_place(order, answer)
 
 
 def read_place(order: Order, answer: Answer) -> Result:

@@ -45,15 +45,17 @@ from apps.providers.parsing import (
     parse_amount,
     parse_json,
 )
+from apps.providers.talks import ask_each, ask_once
 from apps.providers.znet_texts import (
     CONNECTION_CODE,
     FOUND_NOTHING,
     REFUSALS,
     Order,
     TextClass,
-    ask_once,
+    build_get,
     classify,
     clean_reason,
+    each_once,
     prose_only,
     read_amount,
     read_balance,
@@ -119,10 +121,7 @@ class Znet:
         """The state of one order. Raises ValueError for more than one."""
         if len(refs) > self.caps.status_batch_max:
             raise ValueError("ZNET answers one order per question")
-        results: dict[str, Result] = {}
-        for ref in refs:
-            results[ref.own_ref] = yield from self.find(account, ref)
-        return results
+        return ask_each([(ref.own_ref, self.find(account, ref)) for ref in refs])
 
     def find(self, account: Account, ref: OrderRef) -> Talk:
         """The state of one order by our reference."""
@@ -159,25 +158,9 @@ def build_place_call(caps: Capabilities, account: Account, request: PlaceRequest
 
 
 def build_call(caps: Capabilities, account: Account, name: str, *params: tuple[str, str]) -> HttpCall:
-    """A GET to `/servis/<name>.php` with the credentials in front; both are marked as secrets."""
-    login = (("kod", account.login), ("sifre", account.secrets.get("sifre", "")))
-    if name == ORDER_CALL:
-        timeout_s = _seconds(account, "place_timeout_s", caps.place_timeout_s)
-    else:
-        timeout_s = _seconds(account, "ask_timeout_s", caps.ask_timeout_s)
-    return HttpCall(
-        method="GET",
-        url=f"{account.base_url.rstrip('/')}/servis/{name}.php",
-        params=(*login, *params),
-        headers=(("Cache-Control", "no-cache"),),
-        timeout_s=timeout_s,
-        secrets=frozenset({"kod", "sifre"}),
-    )
-
-
-def _seconds(account: Account, option: str, default: float) -> float:
-    value = account.options.get(option)
-    return float(value) if isinstance(value, int | float) else default
+    """A call of this half of the panel, with the time-out of its kind."""
+    timeout_s = account.seconds("place_timeout_s" if name == ORDER_CALL else "ask_timeout_s", caps)
+    return build_get(account, name, "kod", timeout_s, *params)
 
 
 def read_place(order: Order, answer: Answer) -> Result:
@@ -310,7 +293,7 @@ def _read_failed_question(order: Order, code: str, text: str) -> Result:
 def read_list(account: Account, answer: Answer) -> Catalogue:
     """What `pin_listesi` lists. A row is ordered by its pair (`oyun_bilgi_id`, `kupur`); one without is left out.
 
-    Some panels list a pair twice: then the dearer row counts. `success: false`, text, and a list without any usable
+    `success: false`, text, and a list without any usable
     row are errors.
     """
     if not isinstance(answer, HttpReply):
@@ -325,7 +308,7 @@ def read_list(account: Account, answer: Answer) -> Catalogue:
         return Catalogue((), clean_reason(plain(told.get("error")), account) or "refused_without_a_reason")
     rows = told.get("result")
     found = [item for row in rows if (item := _read_row(account, row))] if isinstance(rows, list) else []
-    return Catalogue(_each_once(found), "" if found else "no_usable_row")
+    return Catalogue(each_once(found), "" if found else "no_usable_row")
 
 
 def _why_no_list(account: Account, text: str) -> str:
@@ -351,15 +334,6 @@ def _read_row(account: Account, row: object) -> CatalogueItem | None:
         cost=cost or None,
         currency=currency if cost else "",
     )
-
-
-def _each_once(items: Sequence[CatalogueItem]) -> tuple[CatalogueItem, ...]:
-    dearest: dict[tuple[str, ...], CatalogueItem] = {}
-    for item in items:
-        pair = tuple(item.ids.values())
-        if pair not in dearest or (item.cost or 0) > (dearest[pair].cost or 0):
-            dearest[pair] = item
-    return tuple(dearest.values())
 
 
 def plain(value: object) -> str:

@@ -32,13 +32,15 @@ from apps.providers.contract import (
     TalkMany,
 )
 from apps.providers.parsing import decode_url
+from apps.providers.talks import ask_each, ask_once
 from apps.providers.znet_texts import (
     REFUSALS,
     Order,
     TextClass,
-    ask_once,
+    build_get,
     classify,
     clean_reason,
+    each_once,
     prose_only,
     read_amount,
     read_balance,
@@ -112,10 +114,7 @@ class ZnetTl:
         """The state of one order. Raises ValueError for more than one."""
         if len(refs) > self.caps.status_batch_max:
             raise ValueError("ZNET answers one order per question")
-        results: dict[str, Result] = {}
-        for ref in refs:
-            results[ref.own_ref] = yield from self.find(account, ref)
-        return results
+        return ask_each([(ref.own_ref, self.find(account, ref)) for ref in refs])
 
     def find(self, account: Account, ref: OrderRef) -> Talk:
         """The state of one order by our reference."""
@@ -146,19 +145,13 @@ def build_place_call(caps: Capabilities, account: Account, request: PlaceRequest
 
 
 def build_call(caps: Capabilities, account: Account, name: str, *params: tuple[str, str]) -> HttpCall:
-    """A GET to `/servis/<name>.php` with the credentials in front; both are marked as secrets.
+    """A call of this half of the panel, with the time-out of its kind.
 
     The login is `bayi_kodu` on the addresses of airtime and `kod` on that of the balance.
     """
     login = "kod" if name == BALANCE_CALL else "bayi_kodu"
-    return HttpCall(
-        method="GET",
-        url=f"{account.base_url.rstrip('/')}/servis/{name}.php",
-        params=((login, account.login), ("sifre", account.secrets.get("sifre", "")), *params),
-        headers=(("Cache-Control", "no-cache"),),
-        timeout_s=account.seconds("place_timeout_s" if name == ORDER_CALL else "ask_timeout_s", caps),
-        secrets=frozenset({login, "sifre"}),
-    )
+    timeout_s = account.seconds("place_timeout_s" if name == ORDER_CALL else "ask_timeout_s", caps)
+    return build_get(account, name, login, timeout_s, *params)
 
 
 def read_place(order: Order, answer: Answer) -> Result:
@@ -236,18 +229,15 @@ def _read_failed_question(order: Order, code: str, said: str) -> Result:
 def read_list(account: Account, answer: Answer) -> Catalogue:
     """What `paket_listesi` lists: records `operator|type|kupur|price|name|` that end in `^`.
 
-    A package that is listed twice counts with its higher price; an answer without any usable record is an error.
+    An answer without any usable record is an error.
     """
     text, trouble = read_text(answer) if isinstance(answer, HttpReply) else ("", answer.reason.value)
     if trouble:
         return Catalogue((), trouble)
     if split_ok(text) is not None:
         return Catalogue((), clean_reason(text, account))
-    found: dict[tuple[str, ...], CatalogueItem] = {}
-    for item in filter(None, (_read_package(account, record) for record in text.split("^"))):
-        known = found.setdefault(tuple(item.ids.values()), item)
-        found[tuple(item.ids.values())] = max(known, item, key=lambda each: each.cost or 0)
-    return Catalogue(tuple(found.values()), "" if found else clean_reason(text, account) or "no_usable_record")
+    found = each_once(filter(None, (_read_package(account, record) for record in text.split("^"))))
+    return Catalogue(found, "" if found else clean_reason(text, account) or "no_usable_record")
 
 
 def _read_package(account: Account, record: str) -> CatalogueItem | None:

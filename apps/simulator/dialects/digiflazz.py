@@ -118,9 +118,6 @@ BLANKS: dict[BlankForm, str] = {
     BlankForm.EMPTY: "",
 }
 
-MULTI_PREFIX = "2."
-"""In front of a customer's number it asks for the same product once more on one day."""
-
 
 def _product(
     sku: str, name: str, brand: str, category: str, price: str, *, gives_codes: bool, multi: bool = True
