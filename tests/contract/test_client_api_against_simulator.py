@@ -45,6 +45,7 @@ from apps.simulator.fates import BlankForm, Final, Mangle, Place, RefuseClass, S
 from apps.simulator.switches import Batch, Down
 
 DIRECT, WITH_CODES, AMOUNT, LISTED, OFF = ({"oyun": number} for number in ("101", "102", "103", "104", "105"))
+DIALECT = "client_api"
 PATIENCE_S = 0.3
 ARABIC = "رقم اللاعب غير صحيح"
 
@@ -205,17 +206,9 @@ def _send(call: HttpCall) -> Answer:
     return send_once(call, policy=LOCAL)
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(tmp_path_factory.mktemp("client") / "truth.jsonl", dialect="client_api") as process:
-        yield process
-
-
 @pytest.fixture
-def shop(simulator: SimulatorProcess) -> Iterator[Shop]:
-    switches = simulator.call("GET", "switches")
-    yield Shop(simulator)
-    simulator.switch(**switches)
+def shop(world: SimulatorProcess) -> Shop:
+    return Shop(world)
 
 
 class TestTables:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import itertools
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,6 +29,7 @@ from apps.simulator.switches import Down
 
 VOUCHER = {"buyer_sku_code": "gp50", "sn": "code"}
 TOP_UP = {"buyer_sku_code": "xld10"}
+DIALECT = "digiflazz"
 PATIENCE_S = 0.3
 CALM_S = 5.0
 """For answers that come at once: a busy machine must not look like a silent provider."""
@@ -142,17 +142,9 @@ def _send(call: HttpCall) -> Answer:
     return send_once(call, policy=LOCAL)
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(tmp_path_factory.mktemp("digiflazz") / "truth.jsonl", dialect="digiflazz") as process:
-        yield process
-
-
 @pytest.fixture
-def plain(simulator: SimulatorProcess) -> Iterator[Shop]:
-    switches = simulator.call("GET", "switches")
-    yield Shop(simulator)
-    simulator.switch(**switches)
+def plain(world: SimulatorProcess) -> Shop:
+    return Shop(world)
 
 
 @pytest.fixture(params=HttpStatuses)

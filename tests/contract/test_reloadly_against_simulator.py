@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import itertools
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -33,6 +32,7 @@ USER_CARD = {"product_id": "77", "amount": "20"}
 RANGE_CARD = {"product_id": "5", "amount": "12.5"}
 TOP_UP = {"product_id": "341", "amount": "5"}
 PIN_TOP_UP = {"product_id": "732", "amount": "5"}
+DIALECT = "reloadly"
 PATIENCE_S = 0.3
 CALM_S = 5.0
 """For answers that come at once: a busy machine must not look like a silent provider."""
@@ -159,19 +159,6 @@ class Shop:
 
 def new_reference() -> str:
     return str(830_000_000_000_000_000 + next(_numbers))
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(tmp_path_factory.mktemp("reloadly") / "truth.jsonl", dialect="reloadly") as process:
-        yield process
-
-
-@pytest.fixture
-def world(simulator: SimulatorProcess) -> Iterator[SimulatorProcess]:
-    switches = simulator.call("GET", "switches")
-    yield simulator
-    simulator.switch(**switches)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -27,6 +27,7 @@ from apps.simulator.fates import Final, Mangle, Place, RefuseClass, StatusFault
 from apps.simulator.switches import Batch, Down
 
 FOLLOWERS, COMMENTS, LIKES = ({"service": number} for number in ("1", "2", "3"))
+DIALECT = "smm_v2"
 PATIENCE_S = 0.3
 
 BY_PLACE: dict[Place, Outcome] = {
@@ -111,17 +112,9 @@ def _send(call: HttpCall) -> Answer:
     return send_once(call, policy=LOCAL)
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(tmp_path_factory.mktemp("smm") / "truth.jsonl", dialect="smm_v2") as process:
-        yield process
-
-
 @pytest.fixture
-def shop(simulator: SimulatorProcess) -> Iterator[Shop]:
-    switches = simulator.call("GET", "switches")
-    yield Shop(simulator)
-    simulator.switch(**switches)
+def shop(world: SimulatorProcess) -> Shop:
+    return Shop(world)
 
 
 class TestTables:

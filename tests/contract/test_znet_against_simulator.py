@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -29,6 +28,7 @@ from apps.simulator.switches import Down
 
 PIN_PRODUCT = {"oyun": "152", "kupur": "60"}
 DIRECT_PRODUCT = {"oyun": "210", "kupur": "100"}
+DIALECT = "znet"
 PATIENCE_S = 0.3
 TURKISH = "Oyuncu ağa bağlı değil, şifresi çözülemedi (İĞÜŞÖÇ ığüşöç)"
 
@@ -151,17 +151,9 @@ def _send(call: HttpCall) -> Answer:
     return send_once(call, policy=LOCAL)
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(tmp_path_factory.mktemp("simulator") / "truth.jsonl") as process:
-        yield process
-
-
 @pytest.fixture
-def shop(simulator: SimulatorProcess) -> Iterator[Shop]:
-    switches = simulator.call("GET", "switches")
-    yield Shop(simulator)
-    simulator.switch(**switches)
+def shop(world: SimulatorProcess) -> Shop:
+    return Shop(world)
 
 
 class TestTables:

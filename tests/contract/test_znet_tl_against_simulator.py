@@ -7,7 +7,6 @@ know about it, and both must meet, with each side of every disagreement between 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -28,6 +27,7 @@ from apps.simulator.switches import Down
 
 PACKAGE = {"operator": "vodafone", "tip": "tam", "kontor": "50"}
 INQUIRY = {"operator": "vodafone", "tip": "ses", "kontor": "5001"}
+DIALECT = "znet_tl"
 PATIENCE_S = 0.3
 
 BY_PLACE: dict[Place, Outcome] = {
@@ -111,17 +111,9 @@ def _send(call: HttpCall) -> Answer:
     return send_once(call, policy=LOCAL)
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(tmp_path_factory.mktemp("airtime") / "truth.jsonl", dialect="znet_tl") as process:
-        yield process
-
-
 @pytest.fixture
-def shop(simulator: SimulatorProcess) -> Iterator[Shop]:
-    switches = simulator.call("GET", "switches")
-    yield Shop(simulator)
-    simulator.switch(**switches)
+def shop(world: SimulatorProcess) -> Shop:
+    return Shop(world)
 
 
 class TestTables:
