@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 
 from apps.accounts.models import Customer
-from apps.catalog.models import MAX_QUANTITY, InputField, Package
+from apps.catalog.models import InputField, Package
 from apps.common.checkpoints import checkpoint
 from apps.common.money import Money, split_evenly
 from apps.orders import due, machine, wake
 from apps.orders.models import Order, OrderUnit, Quote
-from apps.orders.offers import check_quantity, load_package, load_price
+from apps.orders.offers import check_code, check_number, check_quantity, is_storable, load_offer, load_package
 from apps.orders.quotes import check_unused, load_quote
 from apps.orders.refusals import (
     BadField,
@@ -97,7 +97,7 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
     check_quantity(package, new.quantity)
     targets = _check_fields(package, new.fields)
     quote = load_quote(customer, new.quote_id, package, new.quantity, now) if new.quote_id is not None else None
-    unit_price = load_price(customer, package, new.quantity, quote, now)
+    unit_price = load_offer(customer, package, new.quantity, quote, now).unit_price_micros
     try:
         order = _write(customer, package, new, targets, quote, unit_price, idempotency_key, now)
     except IntegrityError:
@@ -108,21 +108,15 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
 
 def _check_form(new: NewOrder) -> None:
     """What every door must give: whole numbers, and texts that can be stored."""
-    if type(new.quantity) is not int or not 1 <= new.quantity <= MAX_QUANTITY:
-        raise WrongQuantity(f"quantity must be a whole number from 1 to {MAX_QUANTITY}", "/quantity")
-    if not _is_storable(new.package, 60):
-        raise UnknownPackage("package must be the code of a package, at most 60 printable characters", "/package")
-    if new.quote_id is not None and not _is_storable(new.quote_id, 40):
+    check_number(new.quantity)
+    check_code(new.package)
+    if new.quote_id is not None and not is_storable(new.quote_id, 40):
         raise UnknownQuote("quote_id must be the id of a quote, at most 40 printable characters", "/quote_id")
-    if new.client_reference is not None and not _is_storable(new.client_reference, 120):
+    if new.client_reference is not None and not is_storable(new.client_reference, 120):
         raise BadField("client_reference must be at most 120 printable characters", "/client_reference")
     for name, value in new.fields.items():
-        if not _is_storable(name, 60) or not isinstance(value, str):
+        if not is_storable(name, 60) or not isinstance(value, str):
             raise BadField("fields must be names with texts", "/fields")
-
-
-def _is_storable(text: object, limit: int) -> bool:
-    return isinstance(text, str) and len(text) <= limit and text.isprintable()
 
 
 def _find_first(customer: Customer, new: NewOrder, key: str) -> Order | None:

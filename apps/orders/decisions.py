@@ -122,9 +122,29 @@ class ShownCode:
 
 def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
     """The order's codes in clear, oldest first, without those in quarantine. The story says who looked, and when."""
-    codes = list(OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id"))
+    codes = _codes_of(order)
     if codes:
         machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+    return _shown(codes)
+
+
+def reveal_codes_once(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
+    """The same for a door that repeats its answers: the story says it once, and again when there are more codes."""
+    codes = _codes_of(order)
+    told = OrderEvent.objects.filter(order=order, kind="codes_revealed", cause=cause, data__codes=len(codes))
+    if codes and not told.exists():
+        with transaction.atomic():
+            locked = outcomes.lock_orders({order.pk})[order.pk]
+            if not told.exists():
+                machine.record_story(locked, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+    return _shown(codes)
+
+
+def _codes_of(order: Order) -> list[OrderCode]:
+    return list(OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id"))
+
+
+def _shown(codes: list[OrderCode]) -> list[ShownCode]:
     return [ShownCode(code.pk, **code.reveal()) for code in codes]
 
 
@@ -145,15 +165,3 @@ def refund(order_id: int, actor: str, reason: str, now: datetime) -> bool:
         machine.record_story(order, "refunded", "panel", now, actor=actor, data={"why": reason[:200]})
         machine.announce(order, now)
     return True
-
-
-def reveal_codes_once(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
-    """The same for a door that repeats its answers: the story says it once, and again when there are more codes."""
-    codes = list(OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id"))
-    told = OrderEvent.objects.filter(order=order, kind="codes_revealed", cause=cause, data__codes=len(codes))
-    if codes and not told.exists():
-        with transaction.atomic():
-            locked = outcomes.lock_orders({order.pk})[order.pk]
-            if not told.exists():
-                machine.record_story(locked, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
-    return [ShownCode(code.pk, **code.reveal()) for code in codes]

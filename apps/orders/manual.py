@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,13 +80,13 @@ class Delivery:
 def load_tasks(tenant_ids: Sequence[int]) -> list[Task]:
     """Everything that waits for a person in these shops, oldest first."""
     attempts = list(_waiting().filter(order__tenant_id__in=tenant_ids).order_by("created_at", "id"))
-    return [_task(attempt) for attempt in attempts]
+    return _tasks(attempts)
 
 
 def get_task(attempt_id: int, tenant_ids: Sequence[int]) -> Task | None:
     """One of them; None when it waits no more, or not in these shops."""
     attempt = _waiting().filter(pk=attempt_id, order__tenant_id__in=tenant_ids).first()
-    return None if attempt is None else _task(attempt)
+    return None if attempt is None else _tasks([attempt])[0]
 
 
 def _waiting() -> QuerySet[Attempt]:
@@ -93,14 +94,12 @@ def _waiting() -> QuerySet[Attempt]:
     return found.select_related("order", "order__customer", "integration")
 
 
-def _task(attempt: Attempt) -> Task:
-    return Task(attempt, AttemptUnit.objects.filter(attempt=attempt).count(), _holder(attempt))
-
-
-def _holder(attempt: Attempt) -> str:
-    """Who took it last, as the story tells."""
-    claims = OrderEvent.objects.filter(attempt=attempt, kind=CLAIMED).order_by("-id")
-    return claims.values_list("actor", flat=True).first() or ""
+def _tasks(attempts: Sequence[Attempt]) -> list[Task]:
+    """The attempts with their units, and with who took each last, as the story tells."""
+    units = Counter(AttemptUnit.objects.filter(attempt__in=attempts).values_list("attempt_id", flat=True))
+    claims = OrderEvent.objects.filter(attempt__in=attempts, kind=CLAIMED).order_by("id")
+    holders = dict(claims.values_list("attempt_id", "actor"))
+    return [Task(attempt, units[attempt.pk], holders.get(attempt.pk, "")) for attempt in attempts]
 
 
 # --- what a person does
@@ -153,7 +152,7 @@ def _lock(attempt_id: int) -> Task:
     attempt = _waiting().filter(pk=attempt_id).first()
     if attempt is None:
         raise NotWaiting
-    return _task(attempt)
+    return _tasks([attempt])[0]
 
 
 def _lock_own(attempt_id: int, actor: str) -> Task:

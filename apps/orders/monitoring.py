@@ -160,13 +160,20 @@ def ask_all(questions: Sequence[Question]) -> list[News]:
 
     What is fulfilled here is answered from here.
     """
-    here = [question for question in questions if not has_wire(question.attempt.kind)]
-    wired = [question for question in questions if question not in here]
-    barred = [question for question in wired if question.why_not is not None]
-    open_ones = [question for question in wired if question.why_not is None]
-    careful = [question for question in open_ones if question.attempt.integration.caps().ask_may_create]
-    batches = batched([question for question in open_ones if question not in careful])
-    answers = [*ask_carefully(careful), *ask_in_batches(batches)]
+    here: list[Question] = []
+    barred: list[Question] = []
+    careful: list[Question] = []
+    plain: list[Question] = []
+    for question in questions:
+        if not has_wire(question.attempt.kind):
+            here.append(question)
+        elif question.why_not is not None:
+            barred.append(question)
+        elif question.attempt.integration.caps().ask_may_create:
+            careful.append(question)
+        else:
+            plain.append(question)
+    answers = [*ask_carefully(careful), *ask_in_batches(batched(plain))]
     checkpoint("ask.after_answers")
     now = clock.now()
     told = [news for answer in answers for news in answer.news(now)]

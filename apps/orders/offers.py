@@ -5,12 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 
 from apps.accounts.models import Customer
-from apps.catalog.models import Package
+from apps.catalog.models import MAX_QUANTITY, Package
 from apps.catalog.prices import groups_of
 from apps.common.money import MAX_MICROS
 from apps.orders.models import Quote
 from apps.orders.refusals import NotSellable, PriceUnderRevision, QuoteWithdrawn, UnknownPackage, WrongQuantity
 from apps.orders.sellable import CannotSell, Offer, SoldAtLoss, look_at, make_offer
+
+
+def check_code(package: object) -> None:
+    """Raise `UnknownPackage` for what cannot be the code of a package."""
+    if not is_storable(package, 60):
+        raise UnknownPackage("package must be the code of a package, at most 60 printable characters", "/package")
+
+
+def check_number(quantity: object) -> None:
+    """Raise `WrongQuantity` for what no package may be ordered in."""
+    if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
+        raise WrongQuantity(f"quantity must be a whole number from 1 to {MAX_QUANTITY}", "/quantity")
+
+
+def is_storable(text: object, limit: int) -> bool:
+    """Whether something is a text of at most `limit` printable characters."""
+    return isinstance(text, str) and len(text) <= limit and text.isprintable()
 
 
 def load_package(customer: Customer, code: str) -> Package:
@@ -28,30 +45,21 @@ def check_quantity(package: Package, quantity: int) -> None:
         raise WrongQuantity(f"quantity must be {package.quantity_rule()} for package {package.code!r}", "/quantity")
 
 
-def load_price(customer: Customer, package: Package, quantity: int, quote: Quote | None, now: datetime) -> int:
-    """The unit price of an order: what was quoted, else what it is now. Raises `NotSellable` and what is said below.
+def load_offer(customer: Customer, package: Package, quantity: int, quote: Quote | None, now: datetime) -> Offer:
+    """The price for this customer, what was quoted or else what it is now, and the way to buy it.
 
-    With a quote whose price no longer covers the cost `QuoteWithdrawn`, without one `PriceUnderRevision`.
+    Raises `NotSellable` and `WrongQuantity`; where the price does not cover the cost `QuoteWithdrawn` with a quote,
+    `PriceUnderRevision` without one.
     """
-    promised = quote.unit_price_micros if quote is not None else None
-    try:
-        return load_offer(customer, package, quantity, now, promised).unit_price_micros
-    except SoldAtLoss as loss:
-        if quote is not None:
-            raise QuoteWithdrawn(f"quote {quote.public_id} is withdrawn: {loss}", "/quote_id") from loss
-        raise PriceUnderRevision(f"package {package.code!r} is not sold: {loss}", "/package") from loss
-
-
-def load_offer(
-    customer: Customer, package: Package, quantity: int, now: datetime, promised_micros: int | None = None
-) -> Offer:
-    """The price for this customer and the way to buy it. Raises `NotSellable`, `SoldAtLoss`, `WrongQuantity`."""
+    promised_micros = quote.unit_price_micros if quote is not None else None
     (sale,) = look_at([package], now)
     groups = [] if promised_micros is not None else groups_of(customer)
     try:
         offer = make_offer(sale, customer.currency, groups, quantity, promised_micros)
-    except SoldAtLoss:
-        raise
+    except SoldAtLoss as loss:
+        if quote is not None:
+            raise QuoteWithdrawn(f"quote {quote.public_id} is withdrawn: {loss}", "/quote_id") from loss
+        raise PriceUnderRevision(f"package {package.code!r} is not sold: {loss}", "/package") from loss
     except CannotSell as error:
         raise NotSellable(f"package {package.code!r} cannot be delivered now: {error}", "/package") from error
     if offer.unit_price_micros * quantity > MAX_MICROS:

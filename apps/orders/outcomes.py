@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Count, Q
 
 from apps.common.backoff import error_gap_s
 from apps.common.checkpoints import checkpoint
@@ -133,12 +134,14 @@ def settle(news: News) -> Change:
     order = Order.objects.select_related("customer").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
-    verdict = decide(_standing(order, attempt, row), news, random.random())
+    units = AttemptUnit.objects.filter(attempt=attempt).aggregate(
+        all=Count("id"), held=Count("id", filter=Q(holds=True))
+    )
+    verdict = decide(_standing(order, attempt, row, units["all"]), news, random.random())
     cost = _cost_fields(attempt, news)
     is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or _is_first(row, news)
     evidence = record_evidence(attempt, news) if is_told else None
     status_before = order.status
-    held = AttemptUnit.objects.filter(attempt=attempt, holds=True).exists()
     is_moving = verdict.state != attempt.state
     _change_attempt(attempt, verdict, news, cost)
     _note_trouble(attempt, news)
@@ -148,7 +151,7 @@ def settle(news: News) -> Change:
     if codes:
         log.info("pin_stored", order=order.pk, attempt=attempt.pk, count=len(codes), shown="••••")
     _open_cases(order, attempt, verdict, codes, news.at)
-    result = _fold(order, verdict, news.at) if held else None
+    result = _fold(order, verdict, news.at) if units["held"] else None
     _move_money(order, attempt, verdict, result, evidence, news.at)
     is_told |= _change_order(order, verdict, result, news.at)
     return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes))
@@ -163,13 +166,13 @@ def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: dat
     return machine.change_order(order, result.status, _external(order, verdict, result), result.reason, now)
 
 
-def _standing(order: Order, attempt: Attempt, row: DueCheck | None) -> Standing:
+def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: int) -> Standing:
     return Standing(
         state=AttemptState(attempt.state),
         send_no=attempt.send_no,
         needs_code=order.needs_code and not attempt.is_surplus,
         codes=OrderCode.objects.filter(attempt=attempt, is_quarantined=False).count(),
-        units=AttemptUnit.objects.filter(attempt=attempt).count(),
+        units=units,
         order_in_review=order.status == OrderStatus.REVIEW,
         order_deadline_at=order.deadline_at,
         created_at=attempt.created_at,
@@ -265,6 +268,8 @@ def _open_cases(order: Order, attempt: Attempt, verdict: Verdict, new: list[Orde
         Case.Reason.SECOND_CODE: bool(new) and OrderCode.objects.filter(attempt=attempt).count() > len(new),
         Case.Reason.CODE_SOLD_TWICE: was_sold_before(new),
     }
+    if not any(questions.values()):
+        return
     risk = sum(AttemptUnit.objects.filter(attempt=attempt).values_list("unit__amount_micros", flat=True))
     for reason, is_open in questions.items():
         if is_open:
@@ -299,12 +304,10 @@ def _review_of_others(order: Order) -> str:
 
 def unit_facts(order: Order) -> list[UnitFacts]:
     """Every unit of the order with the attempt that holds it."""
-    holders = {
-        link.unit_id: link.attempt
-        for link in AttemptUnit.objects.filter(unit__order=order, holds=True).select_related("attempt")
-    }
+    links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt"))
+    holders = {link.unit_id: link.attempt for link in links if link.holds}
     codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
-    units = Counter(AttemptUnit.objects.filter(attempt__order=order).values_list("attempt_id", flat=True))
+    units = Counter(link.attempt_id for link in links)
     return [
         UnitFacts(
             id=unit.pk,

@@ -10,9 +10,10 @@ from apps.common.talk import Exchange
 from apps.orders.due import Claim
 from apps.orders.models import Attempt, AttemptUnit, DueCheck
 from apps.orders.news import News, Verb
+from apps.orders.purchase import purchase
 from apps.orders.states import AttemptState, UnitStatus
 from apps.providers.actions import Action, Facts, Known, Why, allowed
-from apps.providers.contract import OrderRef, Outcome, PlaceRequest, Result
+from apps.providers.contract import Capabilities, OrderRef, Outcome, Result
 
 A = AttemptState
 
@@ -46,18 +47,8 @@ class Question:
     def ref(self) -> OrderRef:
         """How the provider knows the order, and what it was asked for."""
         attempt = self.attempt
-        return OrderRef(attempt.reference, attempt.provider_order_id, attempt.created_at, self._request())
-
-    def _request(self) -> PlaceRequest:
-        order = self.attempt.order
-        return PlaceRequest(
-            reference=self.attempt.reference,
-            product=self.attempt.product,
-            recipient=order.user_identifier,
-            extra_field=order.extra_field,
-            params={name: str(value) for name, value in order.params.items()},
-            quantity=self.units,
-        )
+        asked = purchase(attempt, attempt.order, self.units)
+        return OrderRef(attempt.reference, attempt.provider_order_id, attempt.created_at, asked)
 
     def news(self, result: Result, exchange: Exchange | None, now: datetime, barred: Why | None = None) -> News:
         """What came back, as news of this attempt."""
@@ -101,15 +92,16 @@ def _question(
     claim: Claim, attempt: Attempt, units: list[tuple[bool, str]], asked_at: datetime | None, now: datetime
 ) -> Question:
     verb: Verb = "find" if attempt.state in (A.SENDING, A.IN_DOUBT) else "status"
-    told = allowed(attempt.integration.caps(), facts_of(attempt, *holding(units), asked_at, now))
+    caps = attempt.integration.caps()
+    told = allowed(caps, facts_of(attempt, caps, *holding(units), asked_at, now))
     return Question(claim, attempt, verb, told[Action.ASK], len(units))
 
 
-def load_facts(attempt: Attempt, now: datetime) -> Facts:
+def load_facts(attempt: Attempt, caps: Capabilities, now: datetime) -> Facts:
     """What is known of one attempt, for whoever wants to know what may be done about it."""
     units = list(AttemptUnit.objects.filter(attempt=attempt).values_list("holds", "unit__status"))
     asked_at = DueCheck.objects.filter(attempt=attempt).values_list("asked_at", flat=True).first()
-    return facts_of(attempt, *holding(units), asked_at, now)
+    return facts_of(attempt, caps, *holding(units), asked_at, now)
 
 
 def holding(units: Sequence[tuple[bool, str]]) -> tuple[bool, bool]:
@@ -119,10 +111,14 @@ def holding(units: Sequence[tuple[bool, str]]) -> tuple[bool, bool]:
 
 
 def facts_of(
-    attempt: Attempt, is_holding: bool, is_money_held: bool, asked_at: datetime | None, now: datetime
+    attempt: Attempt,
+    caps: Capabilities,
+    is_holding: bool,
+    is_money_held: bool,
+    asked_at: datetime | None,
+    now: datetime,
 ) -> Facts:
-    """What is known of an attempt, as the rules of actions want it."""
-    caps = attempt.integration.caps()
+    """What is known of an attempt, as the rules of actions want it; `caps` are its account's."""
     last_arrival_at = attempt.send_deadline_at + timedelta(seconds=caps.place_timeout_s)
     is_back = attempt.state != A.SENDING and attempt.answered_at is not None
     quiet_since = min(last_arrival_at, attempt.answered_at) if is_back and attempt.answered_at else last_arrival_at

@@ -6,20 +6,11 @@ import secrets
 from datetime import datetime, timedelta
 
 from apps.accounts.models import Customer
-from apps.catalog.models import MAX_QUANTITY, Package
+from apps.catalog.models import Package
 from apps.common.logs import get_logger
 from apps.orders.models import Order, Quote
-from apps.orders.offers import check_quantity, load_offer, load_package
-from apps.orders.refusals import (
-    PriceUnderRevision,
-    QuoteExpired,
-    QuoteMismatch,
-    QuoteUsed,
-    UnknownPackage,
-    UnknownQuote,
-    WrongQuantity,
-)
-from apps.orders.sellable import SoldAtLoss
+from apps.orders.offers import check_code, check_number, check_quantity, load_offer, load_package
+from apps.orders.refusals import QuoteExpired, QuoteMismatch, QuoteUsed, UnknownQuote
 
 log = get_logger(__name__)
 
@@ -29,10 +20,8 @@ KEPT_FOR = timedelta(days=1)
 
 def make_quote(customer: Customer, code: str, quantity: int, now: datetime) -> Quote:
     """Promise today's price for the shop's quote time. Moves no money. Raises a child of `OrderRefused`."""
-    if len(code) > 60 or not code.isprintable():
-        raise UnknownPackage("package must be the code of a package, at most 60 printable characters", "/package")
-    if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
-        raise WrongQuantity(f"quantity must be a whole number from 1 to {MAX_QUANTITY}", "/quantity")
+    check_code(code)
+    check_number(quantity)
     package = load_package(customer, code)
     check_quantity(package, quantity)
     quote = _promise(customer, package, quantity, now)
@@ -43,10 +32,7 @@ def make_quote(customer: Customer, code: str, quantity: int, now: datetime) -> Q
 
 
 def _promise(customer: Customer, package: Package, quantity: int, now: datetime) -> Quote:
-    try:
-        offer = load_offer(customer, package, quantity, now)
-    except SoldAtLoss as loss:
-        raise PriceUnderRevision(f"package {package.code!r} is not sold: {loss}", "/package") from loss
+    offer = load_offer(customer, package, quantity, None, now)
     cost = offer.way.cost
     return Quote(
         tenant_id=customer.tenant_id,

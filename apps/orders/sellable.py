@@ -331,7 +331,8 @@ def can_be_sold(findings: Iterable[Finding]) -> bool:
 def _currencies(sale: Sale) -> list[str]:
     """Those of the prices and, where a price can be made from the cost, of the margin rules; else the shop's own."""
     by_price = {price.currency for price in sale.prices}
-    by_rule = {rule.currency for rule in sale.terms.rules if sale.terms.rule(sale.package, rule.currency)}
+    ruled = {rule.currency for rule in sale.terms.rules}
+    by_rule = {currency for currency in ruled if sale.terms.rule(sale.package, currency)}
     return sorted(by_price | by_rule) or [sale.terms.shop.currency]
 
 

@@ -37,7 +37,8 @@ def record_snapshot(order: Order, captured_micros: int) -> None:
     )
     costs = [cost_of(attempt, order.currency) for attempt in bought]
     for attempt, cost in zip(bought, costs, strict=True):
-        Attempt.objects.filter(pk=attempt.pk).update(sale_cost_micros=cost.paid)
+        if attempt.sale_cost_micros != cost.paid:
+            Attempt.objects.filter(pk=attempt.pk).update(sale_cost_micros=cost.paid)
     order.captured_micros += captured_micros
     order.expected_cost_micros = sum_known(cost.expected for cost in costs)
     order.cost_micros = sum_known(cost.paid for cost in costs)

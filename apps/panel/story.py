@@ -312,7 +312,8 @@ def options_of(attempt: Attempt, now: datetime) -> list[Option]:
     """Every action with the reason that forbids it, for an attempt that is open."""
     if attempt.state not in OPEN_ATTEMPTS:
         return []
-    told = allowed(attempt.integration.caps(), load_facts(attempt, now))
+    caps = attempt.integration.caps()
+    told = allowed(caps, load_facts(attempt, caps, now))
     return [
         Option(words.say(words.ACTIONS, action), words.say(words.WHY_NOT, why) if why else "")
         for action, why in told.items()

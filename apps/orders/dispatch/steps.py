@@ -26,6 +26,7 @@ from apps.orders import due, local, machine, outcomes, wake
 from apps.orders.dispatch.trace import Trace
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderUnit
 from apps.orders.news import News, knowledge_of
+from apps.orders.purchase import purchase
 from apps.orders.references import draw_reference
 from apps.orders.routing import Survey, survey
 from apps.orders.routing import load_routes as load_order_routes
@@ -84,13 +85,11 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is going to be sent, before there is a reference: the provider's ids and the recipient."""
+    """What is going to be bought, before there is a reference: the order's units and the provider's ids."""
 
+    order: Order
     units: tuple[OrderUnit, ...]
     product: dict[str, str]
-    recipient: str
-    extra_field: str
-    params: dict[str, str]
     expected_cost_micros: int | None
 
 
@@ -203,14 +202,12 @@ def build_request(trace: Trace, bound: Bound, order: Order, mapping: PackageMapp
     units = turn.units if bound.caps.quantity != "one" else turn.units[:1]
     cost = mapping.cost_micros
     request = Request(
+        order=order,
         units=units,
         product=mapping.product(),
-        recipient=order.user_identifier,
-        extra_field=order.extra_field,
-        params={name: str(value) for name, value in order.params.items()},
         expected_cost_micros=cost * len(units) if cost is not None else None,
     )
-    trace.add(9, units=len(units), recipient_given=bool(request.recipient))
+    trace.add(9, units=len(units), recipient_given=bool(order.user_identifier))
     return request
 
 
@@ -329,14 +326,7 @@ def _turn_due_row(
 def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request) -> Sent:
     """11. One request, at most once; none for a kind without a wire. Never raises for what network or provider do."""
     check_no_transaction()
-    place = PlaceRequest(
-        reference=attempt.reference,
-        product=request.product,
-        recipient=request.recipient,
-        extra_field=request.extra_field,
-        params=request.params,
-        quantity=len(request.units),
-    )
+    place = purchase(attempt, request.order, len(request.units))
     if isinstance(bound.adapter, LocalAdapter):
         trace.add(11, knowledge="local")
         checkpoint("dispatch.after_send")
