@@ -95,19 +95,11 @@ def find_mutants(kind: str) -> Iterator[Mutant]:
 
 def sources_of(kind: str) -> list[Path]:
     """The adapter's file, and the shared files with word tables that it imports."""
-    path = ADAPTERS / f"{file_of(kind)}.py"
+    path = ADAPTERS / f"{kind}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     shared = [ROOT / (module.replace(".", "/") + ".py") for module in modules if module.endswith("_texts")]
     return [path, *(one for one in dict.fromkeys(shared) if one.exists())]
-
-
-def file_of(kind: str) -> str:
-    """The file that holds a kind; kinds that are another kind with other options name it in the registry."""
-    return kind if (ADAPTERS / f"{kind}.py").exists() else ALIASES[kind]
-
-
-ALIASES = {"internal": "client_api"}
 
 
 def tables_of(tree: ast.Module) -> Iterator[tuple[str, Any, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from itertools import islice
 
 from apps.simulator.switches import switches_as_json
 from apps.simulator.wire import Reply
@@ -54,7 +55,7 @@ PURCHASE_HEAD = ("bought", "reference", "provider's id", "product", "recipient",
 
 
 def _purchases(world: World) -> list[tuple[object, ...]]:
-    newest = [purchase for _, purchase in zip(range(LAST), world.newest_first(), strict=False)]
+    newest = islice(world.newest_first(), LAST)
     return [
         (
             _clock(each.bought_at),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 
@@ -41,7 +43,15 @@ class Probe:
     has_reference: bool = True
     wants_uuid: bool = False  # our references are UUIDs, not digits
     asks_may_buy: bool = False  # a question about an order that is not there places it
-    gap_s: float = 0.0  # how long to wait between two questions about one order
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object; empty where it is none."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def get(path: str, params: Mapping[str, str], headers: Mapping[str, str] | None = None) -> bytes:

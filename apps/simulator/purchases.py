@@ -183,6 +183,13 @@ class Look:
         return self.purchase.charged_in(self.state) if self.purchase and self.state else Decimal(0)
 
 
+def bought(look: Look) -> Purchase:
+    """The purchase of a look that found one."""
+    if look.purchase is None:
+        raise LookupError("nothing was found, so there is nothing to tell")
+    return look.purchase
+
+
 NOT_FOUND = Look(None)
 
 

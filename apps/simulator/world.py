@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from apps.simulator.dialect import Dialect, Product, Words
@@ -26,12 +27,13 @@ from apps.simulator.purchases import (
     Step,
     apply,
     ask_fields,
+    bought,
     given_in,
     read_ask,
     status_script,
 )
 
-__all__ = ["Account", "Ask", "BalanceTooLow", "Look", "Moment", "Purchase", "State", "World", "advanced_by"]
+__all__ = ["Account", "Ask", "BalanceTooLow", "Look", "Moment", "Purchase", "State", "World", "advanced_by", "bought"]
 
 LAST_QUESTIONS = 30
 
@@ -51,6 +53,7 @@ class World:
         self._executions: dict[str, list[Purchase]] = {}
         self._by_order_id: dict[str, Purchase] = {}
         self._scripts: dict[str, StatusScript] = {}
+        self._refusals: dict[str, str] = {}  # the first one of each reference
         self.news: deque[tuple[Purchase, Moment]] = deque()  # for the webhooks, while they are switched on
         self.last_questions: deque[Question] = deque(maxlen=LAST_QUESTIONS)  # for the page that people watch
         self.now = 0.0  # of the request that is being answered
@@ -81,7 +84,12 @@ class World:
         return fate or PLAIN
 
     def record_refused(self, ask: Ask, now: float, text: str) -> None:
+        self._refusals.setdefault(ask.reference, text)
         self._record("refused", now, account=ask.account, reference=ask.reference, text=text)
+
+    def first_refusal(self, reference: str) -> str | None:
+        """How this reference was refused for the first time."""
+        return self._refusals.get(reference)
 
     def record_repeat(self, ask: Ask, now: float, done: str) -> None:
         self._record("repeat", now, account=ask.account, reference=ask.reference, done=done)
@@ -140,6 +148,10 @@ class World:
 
     def newest_first(self) -> Iterator[Purchase]:
         return reversed(self._by_order_id.values())
+
+    def younger_than(self, seconds: float) -> Iterator[Purchase]:
+        """Those of the last seconds, the newest first."""
+        return takewhile(lambda each: self.now - each.bought_at < seconds, self.newest_first())
 
     def first_of(self, reference: str, now: float) -> Purchase | None:
         """The purchase that makes this reference a repeat, unless the provider has forgotten it or is still busy."""
@@ -310,6 +322,9 @@ class World:
         place = (read_ask(entry), entry["order_id"], entry["execution"])
         self._keep(Purchase(*place, cost, self.balance, entry["at"], fate, script, tuple(pins), second))
 
+    def _replay_refused(self, entry: Entry) -> None:
+        self._refusals.setdefault(entry["reference"], entry["text"])
+
     def _replay_finished(self, entry: Entry) -> None:
         self.balance = Decimal(entry["balance"])
         purchase = self._by_order_id[entry["order_id"]]
@@ -335,6 +350,7 @@ STEPS: dict[Step, Callable[[World, Purchase, float], None]] = {
 REPLAYS: dict[str, Callable[[World, Entry], None]] = {
     "asked": World._replay_asked,
     "bought": World._replay_bought,
+    "refused": World._replay_refused,
     "finished": World._replay_finished,
     "checked": World._replay_checked,
 }

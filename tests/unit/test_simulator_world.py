@@ -165,6 +165,14 @@ class TestReference:
         assert buy(world, ask, NOON + 4, answer_delay_s=2).body == b"again"
         assert len(list(world.purchases())) == 2
 
+    def test_that_was_refused_keeps_its_first_refusal_over_a_restart(self, open_world: Callable[[], World]) -> None:
+        world, ask = open_world(), an_ask("1", 41)
+        assert world.first_refusal("1") is None
+        buy(world, ask)
+        world.record_refused(ask, NOON + 1, "later words")
+        first = world.first_refusal("1")
+        assert (first, open_world().first_refusal("1")) == ("balance", first)
+
     def test_is_forgotten_after_its_life(self, world: World) -> None:
         world.switches = LaxSwitches(life_s=100.0)
         ask = an_ask("1")

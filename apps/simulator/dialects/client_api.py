@@ -27,7 +27,7 @@ from apps.simulator.dialects.client_api_errors import (
 from apps.simulator.fates import BlankForm, RefuseClass
 from apps.simulator.switches import Switches
 from apps.simulator.wire import Reply, Request
-from apps.simulator.world import Ask, Look, Purchase, State, World
+from apps.simulator.world import Ask, Look, Purchase, State, World, bought
 
 
 class ListForm(StrEnum):
@@ -302,10 +302,9 @@ def _is_uuid(text: str) -> bool:
 
 def _check_burnt(ask: Ask, world: World) -> None:
     """The same error again for a uuid that was answered with one before."""
-    for entry in world.truth.entries():
-        is_it = entry["event"] == "refused" and entry.get("dialect") == world.dialect.name
-        if is_it and entry["reference"] == ask.reference:
-            raise Refused(entry["text"])
+    text = world.first_refusal(ask.reference)
+    if text is not None:
+        raise Refused(text)
 
 
 def _check_quantity(quantity: Decimal, allowed: object) -> None:
@@ -329,7 +328,7 @@ def _repeated(first: Look, world: World) -> tuple[str, Reply]:
 
 
 def _order(look: Look, world: World, marks: Mapping[str, bool]) -> Reply:
-    purchase = _bought(look)
+    purchase = bought(look)
     told = {
         "order_id": purchase.order_id,
         "status": _word(look, world),
@@ -388,7 +387,7 @@ def _tell(looks: Sequence[Look], world: World) -> Reply:
 
 
 def _row(look: Look, world: World) -> dict[str, object]:
-    purchase = _bought(look)
+    purchase = bought(look)
     product = world.dialect.find_product(purchase.ask.product)
     return {
         "order_id": purchase.order_id,
@@ -429,7 +428,7 @@ def _replays(look: Look, world: World, usual: ReplayForm) -> object:
 
 def _leaves(look: Look) -> Iterator[str]:
     """Codes, and messages for people: nothing tells the two apart."""
-    purchase = _bought(look)
+    purchase = bought(look)
     fate = purchase.fate
     yield from look.pins
     if look.state is State.WAITING and fate.pin_while_waiting:
@@ -444,12 +443,6 @@ def _leaves(look: Look) -> Iterator[str]:
 
 def _pin(look: Look, world: World) -> dict[str, str | None]:
     return {"pin": look.pins[-1] if look.pins else None} if world.switches.with_pin else {}
-
-
-def _bought(look: Look) -> Purchase:
-    if look.purchase is None:
-        raise LookupError("nothing was found, so there is nothing to tell")
-    return look.purchase
 
 
 def _trouble(request: Request, world: World) -> Problem | None:

@@ -16,7 +16,7 @@ from apps.simulator.dialect import Dialect, Hook, Letter, Product, Refused, Word
 from apps.simulator.fates import BlankForm, RefuseClass
 from apps.simulator.switches import Switches
 from apps.simulator.wire import BadRequest, Reply, Request
-from apps.simulator.world import Ask, Look, Purchase, State, World
+from apps.simulator.world import Ask, Look, Purchase, State, World, bought
 
 
 class HttpStatuses(StrEnum):
@@ -258,8 +258,8 @@ def _product_of(ask: Ask, world: World) -> Product:
 
 def _was_sold_today(ask: Ask, world: World) -> bool:
     """The prefix makes another customer of the number, so it is enough to compare."""
-    same = (each for each in world.purchases() if not _is_other(ask, each))
-    return any(world.now - each.bought_at < DAY_S and each.state is not State.CANCELLED for each in same)
+    recent = world.younger_than(DAY_S)
+    return any(not _is_other(ask, each) and each.state is not State.CANCELLED for each in recent)
 
 
 # Telling
@@ -272,7 +272,7 @@ def _tell(look: Look, world: World) -> Reply:
 
 
 def _data(look: Look, world: World) -> dict[str, Any]:
-    purchase = _bought(look)
+    purchase = bought(look)
     code = ROUTER_CODE if look.word == "03" and world.switches.router_trouble else look.word
     return {
         "ref_id": purchase.ask.reference,
@@ -304,12 +304,6 @@ def _serial(look: Look, purchase: Purchase, world: World) -> str:
         is_done = look.state is State.DELIVERED
         return purchase.order_id if is_top_up and is_done else BLANKS[purchase.fate.pin_blank_form]
     return f"{pins[-1]}/DEMO/R1/900/32,1" if world.switches.serial_form is SerialForm.SLASHED else pins[-1]
-
-
-def _bought(look: Look) -> Purchase:
-    if look.purchase is None:
-        raise LookupError("nothing was found, so there is nothing to tell")
-    return look.purchase
 
 
 def _refuse(text: str, world: World) -> Reply:

@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from apps.simulator import asking, placing, strict
-from apps.simulator.dialect import Dialect, Hook, Letter, Product, Refused, Words
+from apps.simulator.dialect import Dialect, Endpoint, Hook, Letter, Product, Refused, Words
 from apps.simulator.fates import RefuseClass
 from apps.simulator.switches import Switches
 from apps.simulator.wire import BadRequest, Reply, Request
-from apps.simulator.world import Ask, Look, Purchase, State, World
+from apps.simulator.world import Ask, Look, Purchase, State, World, bought
 
 GIFTCARDS, TOPUPS = "giftcards", "topups"
 REPORT_ZONE = timezone(timedelta(hours=-4))
@@ -202,9 +203,6 @@ def _token_fault(request: Request, service: str, world: World, now: float) -> st
     return EXPIRED if now - float(since) >= world.switches.token_life_s else ""
 
 
-Endpoint = Callable[[Request, World, float], Reply]
-
-
 def _service(name: str, method: str, endpoint: Endpoint) -> Endpoint:
     """Every call but the two that place: token, version, method and limit first."""
 
@@ -321,36 +319,29 @@ def _in_range(ask: Ask, world: World) -> Product | None:
 def _check_phone(ask: Ask, world: World) -> None:
     if not ask.recipient.isascii() or not ask.recipient.lstrip("+").isdigit():
         raise Refused("400|INVALID_PHONE_NUMBER|The phone number is invalid")
-    if world.switches.recharge_rule and any(_is_recent(each, ask, world) for each in world.purchases()):
+    if world.switches.recharge_rule and any(map(partial(_is_same, ask), world.younger_than(JUST_RECHARGED_S))):
         raise Refused(RECENTLY_RECHARGED)
 
 
-def _is_recent(earlier: Purchase, ask: Ask, world: World) -> bool:
-    """Whether the earlier one is for the same phone, less than two minutes old, and not this one's twin in flight."""
+def _is_same(ask: Ask, earlier: Purchase) -> bool:
+    """Whether the earlier one is for the same phone, and not this one's twin in flight."""
     is_same = earlier.ask.recipient == ask.recipient and earlier.ask.extra["service"] == TOPUPS
     is_other = not ask.reference or earlier.ask.reference != ask.reference
-    is_young = world.now - earlier.bought_at < JUST_RECHARGED_S
-    return is_same and is_other and is_young and earlier.state is not State.CANCELLED
+    return is_same and is_other and earlier.state is not State.CANCELLED
 
 
 def _accepted(look: Look, world: World) -> Reply:
-    purchase = _bought(look)
+    purchase = bought(look)
     if purchase.ask.extra["form"] == "async":
         return as_json({"transactionId": Raw(purchase.order_id)})
     return as_json(_transaction(look, world))
-
-
-def _bought(look: Look) -> Purchase:
-    if look.purchase is None:
-        raise AssertionError("there is nothing to tell of")
-    return look.purchase
 
 
 # What is told of a transaction
 
 
 def _transaction(look: Look, world: World) -> dict[str, Any]:
-    purchase = _bought(look)
+    purchase = bought(look)
     tell = _tell_card if purchase.ask.extra["service"] == GIFTCARDS else _tell_topup
     return tell(look, purchase, world)
 
@@ -422,11 +413,11 @@ def _tell_topup(look: Look, purchase: Purchase, world: World) -> dict[str, Any]:
 def _pin_detail(look: Look) -> dict[str, Any] | None:
     """The newest PIN, where there is one; early or after a failure too, if its fate says so."""
     pins = _shown_pins(look)
-    return {"serial": f"S{_bought(look).order_id[-6:]}", "code": pins[-1], "info1": "DIAL *311*PIN#"} if pins else None
+    return {"serial": f"S{bought(look).order_id[-6:]}", "code": pins[-1], "info1": "DIAL *311*PIN#"} if pins else None
 
 
 def _shown_pins(look: Look) -> tuple[str, ...]:
-    purchase = _bought(look)
+    purchase = bought(look)
     is_early = purchase.fate.pin_while_waiting and look.state is State.WAITING
     return purchase.planned_pins if is_early else look.pins
 
@@ -613,7 +604,7 @@ def balance(request: Request, world: World, now: float) -> Reply:
 
 def hook(look: Look, world: World, letter: Letter) -> Hook:
     """Signed over the raw body, a colon and the moment of the request."""
-    service = _bought(look).ask.extra["service"]
+    service = bought(look).ask.extra["service"]
     kind = "giftcard_transaction.status" if service == GIFTCARDS else "airtime_transaction.status"
     fields = _transaction(look, world)
     about: dict[str, Any] = {"type": kind, "date": _time(letter.at, world)}

@@ -18,7 +18,6 @@ from apps.simulator.dialects.znet_text import (
     BadPassword,
     TextSwitches,
     balance_text,
-    bought,
     field,
     message,
     number,
@@ -26,7 +25,7 @@ from apps.simulator.dialects.znet_text import (
 )
 from apps.simulator.fates import BlankForm, RefuseClass, StatusFault
 from apps.simulator.wire import Reply, Request
-from apps.simulator.world import Ask, Look, Purchase, State, World
+from apps.simulator.world import Ask, Look, Purchase, State, World, bought
 
 
 class UnknownReference(StrEnum):
@@ -209,10 +208,10 @@ def status(request: Request, world: World, now: float) -> Reply:
 
 
 def _tell(look: Look, world: World) -> Reply:
-    if look.purchase is None and look.fault is not StatusFault.UNKNOWN_WORD:
-        return message(UNKNOWN_REFERENCES[world.switches.unknown_reference], world)
     if look.fault is StatusFault.UNKNOWN_WORD:
         return message(f"OK|{UNKNOWN_CODE}| |Sorgulanıyor", world)
+    if look.purchase is None:
+        return message(UNKNOWN_REFERENCES[world.switches.unknown_reference], world)
     fields = FIELDS.get(look.word, _fields_waiting)(look, bought(look), world)
     return text("|".join(["OK", look.word, *fields]), world)
 

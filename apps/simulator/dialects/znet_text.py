@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 from apps.simulator import strict
 from apps.simulator.switches import Switches
 from apps.simulator.wire import Reply
-from apps.simulator.world import Look, Purchase, World
+from apps.simulator.world import World
 
 
 class NumberFormat(StrEnum):
@@ -62,13 +62,6 @@ CONTENT_TYPES: dict[Encoding, tuple[str, str]] = {
 CLONE_A = "OK|3|bayikodu yada sifre  geçersiz|0.00"
 CLONE_B_STATUS = "3:Hatalı bayi kodu veya şifre:0"
 CLONE_B = "OK|3|bayikodu yada şifre geçersiz|0.00"
-
-
-def bought(look: Look) -> Purchase:
-    """The purchase of a look that found one."""
-    if look.purchase is None:
-        raise LookupError("nothing was bought")
-    return look.purchase
 
 
 def balance_text(world: World) -> Reply:

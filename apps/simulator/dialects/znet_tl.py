@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from itertools import takewhile
 
 from apps.simulator import asking, placing, strict
 from apps.simulator.dialect import Dialect, Product, Refused, Words
@@ -22,14 +21,13 @@ from apps.simulator.dialects.znet_text import (
     BadPassword,
     TextSwitches,
     balance_text,
-    bought,
     message,
     number,
 )
 from apps.simulator.fates import RefuseClass, StatusFault
 from apps.simulator.faults import EMPTY
 from apps.simulator.wire import Reply, Request
-from apps.simulator.world import Ask, Look, State, World
+from apps.simulator.world import Ask, Look, State, World, bought
 
 TEN_MINUTES_S = 600.0
 
@@ -176,10 +174,9 @@ def _product_of(ask: Ask, world: World) -> Product:
 def _was_just_sold(ask: Ask, world: World) -> bool:
     """Whether this number got this amount within ten minutes, an order that was cancelled not counted."""
     wanted = (ask.recipient, ask.product, ask.kupur)
-    recent = takewhile(lambda each: world.now - each.bought_at < TEN_MINUTES_S, world.newest_first())
     return any(
         (each.ask.recipient, each.ask.product, each.ask.kupur) == wanted
-        for each in recent
+        for each in world.younger_than(TEN_MINUTES_S)
         if each.state is not State.CANCELLED
     )
 

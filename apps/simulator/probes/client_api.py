@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from apps.simulator.probe import Probe, Told, get
+from apps.simulator.probe import Probe, Told, get, read_object
 
 TOKEN = {"api-token": "demo-secret"}
 STATES = {"wait": "waiting", "accept": "delivered", "reject": "cancelled"}
@@ -35,22 +33,14 @@ def _ask_many(names: Sequence[tuple[str, str]]) -> bytes:
     return get("/client_api/client/api/check", {"orders": f"[{orders}]"}, TOKEN)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
 def _is_accepted(body: bytes) -> bool:
-    told = _object(body)
+    told = read_object(body)
     return told.get("status") == "OK" and bool(told["data"].get("order_id"))
 
 
 def _read(body: bytes) -> Told:
     """A list of orders; a leaf of `replay_api` is a code, or words for people."""
-    told = _object(body)
+    told = read_object(body)
     if told.get("status") != "OK":
         return Told("unknown")
     if not told["data"]:
@@ -62,7 +52,7 @@ def _read(body: bytes) -> Told:
 
 def _read_many(body: bytes) -> list[str]:
     """Our references; no answer names one, so an order is known by what it repeats of its parameters."""
-    return [_references[row["data"]["note"]] for row in _object(body)["data"]]
+    return [_references[row["data"]["note"]] for row in read_object(body)["data"]]
 
 
 def _is_signed(headers: Mapping[str, str], body: bytes, path: str, secret: str) -> bool:
@@ -77,7 +67,7 @@ PROBE = Probe(
     place=_place,
     ask=_ask,
     is_accepted=_is_accepted,
-    is_refused=lambda body: _object(body).get("code") in REFUSALS,
+    is_refused=lambda body: read_object(body).get("code") in REFUSALS,
     read=_read,
     ask_many=_ask_many,
     read_many=_read_many,

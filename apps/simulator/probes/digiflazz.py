@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from apps.simulator.probe import Probe, Told, post
+from apps.simulator.probe import Probe, Told, post, read_object
 
 USERNAME, KEY = "demo", "demo-secret"
 STATES = {"00": "delivered", "03": "waiting", "99": "waiting", "01": "cancelled", "02": "cancelled", "74": "reversed"}
@@ -30,11 +30,7 @@ def _ask(reference: str, order_id: str) -> bytes:
 
 
 def _data(body: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return {}
-    data = told.get("data") if isinstance(told, dict) else None
+    data = read_object(body).get("data")
     return data if isinstance(data, dict) else {}
 
 

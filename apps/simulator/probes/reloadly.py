@@ -6,9 +6,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from apps.simulator.probe import Probe, Told, get, post
+from apps.simulator.probe import Probe, Told, get, post, read_object
 
 STATES = {"PROCESSING": "waiting", "SUCCESSFUL": "delivered", "FAILED": "cancelled", "REFUNDED": "reversed"}
 REFUSALS = frozenset({"INSUFFICIENT_BALANCE", "INVALID_AMOUNT_FOR_OPERATOR", "PHONE_RECENTLY_RECHARGED"})
@@ -40,17 +39,9 @@ def _ask(reference: str, order_id: str) -> bytes:
     return get("/reloadly/topups/topups/reports/transactions", {"customIdentifier": reference}, _headers())
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        read = json.loads(body)
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
 def _read(body: bytes) -> Told:
     """The newest transaction of the page; an empty page has none."""
-    content = _object(body).get("content")
+    content = read_object(body).get("content")
     if not isinstance(content, list):
         return Told("unknown")
     if not content:
@@ -68,8 +59,8 @@ PROBE = Probe(
     recipient=lambda n: f"+234{n:09d}",
     place=_place,
     ask=_ask,
-    is_accepted=lambda body: set(_object(body)) == {"transactionId"},
-    is_refused=lambda body: _object(body).get("errorCode") in REFUSALS,
+    is_accepted=lambda body: set(read_object(body)) == {"transactionId"},
+    is_refused=lambda body: read_object(body).get("errorCode") in REFUSALS,
     read=_read,
     is_signed=_is_signed,
     prepare=_prepare,

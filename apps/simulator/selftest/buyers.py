@@ -77,9 +77,7 @@ class Buyer:
         return self.shop.send(self.shop.probe.place(self.reference, self.recipient, self.quantity), patience_s)
 
     def ask_line(self, patience_s: float = PATIENCE_S) -> Seen:
-        """Ask about it, after the gap that this provider wants."""
-        if self.shop.probe.gap_s:
-            self.shop.control.advance(self.shop.probe.gap_s)
+        """Ask about it."""
         return self.shop.send(self.shop.probe.ask(self.reference, self.order_id), patience_s)
 
     def ask(self) -> Told:

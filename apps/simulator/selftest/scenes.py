@@ -42,8 +42,6 @@ def same_reference_again(shop: Shop) -> None:
     buyer = shop.order()
     first = buyer.place()
     check(SIGHTS["accepted"](first, shop.probe), "accepted", short(first))
-    if shop.probe.gap_s:
-        shop.control.advance(shop.probe.gap_s)
     again = buyer.place()
     check(again.ended is Ended.WHOLE, "an answer to the repeat", short(again))
     check(len(buyer.truth()) == 1, "one purchase", buyer.truth())
