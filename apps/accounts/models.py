@@ -69,6 +69,13 @@ class User(AbstractUser):
             return list(Tenant.objects.values_list("id", flat=True))
         return list(self.memberships.filter(tenant__is_active=True).values_list("tenant_id", flat=True))
 
+    def operated_ids(self) -> list[int]:
+        """The shops on whose orders this person may act, as `may_operate` says of each."""
+        if not self.is_active or self.is_superuser:
+            return self.tenant_ids()
+        roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
+        return list(self.memberships.filter(tenant__is_active=True, role__in=roles).values_list("tenant_id", flat=True))
+
     def may_operate(self, tenant_id: int) -> bool:
         """Whether this person may act on the shop's orders (owner or operator, or a superuser)."""
         if not self.is_active:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -142,7 +143,8 @@ def list_products(call: Call) -> object:
     """What the caller may buy; `products_id` names some, `base=1` asks for id and name alone."""
     packages = packages_of(call.customer)
     if named := call.params.get("products_id"):
-        packages = [package for package in packages if str(package.pk) in split_names(named)[:MOST_PRODUCTS]]
+        wanted = set(split_names(named)[:MOST_PRODUCTS])
+        packages = [package for package in packages if str(package.pk) in wanted]
     return shapes.tell_products(packages, call.customer, clock.now(), is_base=call.params.get("base") == "1")
 
 
@@ -181,13 +183,19 @@ def create_once(customer: Customer, new: NewOrder, key: str) -> tuple[Order, boo
     try:
         created = create_order(customer, new, key, clock.now())
     except creation.IdempotencyMismatch:
-        return Order.objects.get(customer=customer, idempotency_key=key), True
+        return orders_of(customer).get(idempotency_key=key), True
     return created.order, created.is_replay
 
 
 def find_order(customer: Customer, key: str) -> Order | None:
     """The customer's order with this UUID."""
-    return Order.objects.select_related("package").filter(customer=customer, idempotency_key=key).first()
+    return orders_of(customer).filter(idempotency_key=key).first()
+
+
+def orders_of(customer: Customer) -> QuerySet[Order]:
+    """The customer's orders with all that is told of each."""
+    orders = Order.objects.select_related("package__product").prefetch_related("package__product__fields")
+    return orders.filter(customer=customer)
 
 
 def load_package(customer: Customer, package_id: int) -> Package:
@@ -231,7 +239,7 @@ def name_fields(package: Package, params: Mapping[str, str]) -> dict[str, str]:
 def check_orders(call: Call) -> object:
     """The caller's orders among those that `orders` names, by our ids or, with `uuid=1`, by the caller's UUIDs."""
     names = split_names(call.params.get("orders", ""))[:MOST_ORDERS]
-    orders = Order.objects.select_related("package").filter(customer=call.customer)
+    orders = orders_of(call.customer)
     if call.params.get("uuid") == "1":
         keys = [str(uuid.UUID(name)) for name in names if _UUID.fullmatch(name)]
         found = {order.idempotency_key: order for order in orders.filter(idempotency_key__in=keys)}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from apps.accounts.models import Customer
+from apps.api.telling import WITH_CODES
 from apps.catalog.models import Package
 from apps.catalog.prices import groups_of, pick_price
 from apps.common.money import Money, format_amount, to_decimal
@@ -30,7 +31,6 @@ TOLD_STATUS: dict[OrderStatus, str] = {
 }
 """`reject` is told only when the customer's money is back; what is in doubt is still in progress."""
 
-WITH_CODES = frozenset({OrderStatus.COMPLETED, OrderStatus.PARTIAL})
 CAUSE = "client_api"
 """The door's name in the story of an order."""
 

@@ -245,12 +245,6 @@ class PackagePrice(models.Model):
             raise ValidationError({"price_group": _("this price group belongs to another shop")})
         clean_period(self.valid_from, self.valid_until)
 
-    def is_valid(self, now: datetime) -> bool:
-        """Whether it counts at this moment."""
-        return (self.valid_from is None or self.valid_from <= now) and (
-            self.valid_until is None or self.valid_until > now
-        )
-
     def slot(self) -> tuple[int | None, str, int]:
         """Prices of one package with the same slot must not overlap."""
         return (self.price_group_id, self.currency, self.from_quantity)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from apps.common.currencies import UnknownCurrency, check_currency
 from apps.common.money import BadAmount, format_amount, to_micros
-from apps.common.sheets import safe_cell
+from apps.common.sheets import csv_lines, safe_cell
 
 BYTES_LIMIT = 2 * 1024 * 1024
 LINES_LIMIT = 5000
@@ -236,11 +236,8 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
 
 def write_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """A file that `read_table` reads back as it was, and in which no spreadsheet finds a formula."""
-    said = io.StringIO()
-    writer = csv.writer(said, lineterminator="\r\n")
-    writer.writerow([column.name for column in columns])
-    writer.writerows([safe(as_text(row[column.name])) for column in columns] for row in rows)
-    return said.getvalue().encode("utf-8-sig")
+    lines = ([safe(as_text(row[column.name])) for column in columns] for row in rows)
+    return "".join(csv_lines([column.name for column in columns], lines)).encode()
 
 
 def as_text(value: Any) -> str:

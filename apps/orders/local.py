@@ -71,8 +71,13 @@ def today_in(tenant: Tenant, now: datetime) -> date:
 
 def load_shelves(accounts: QuerySet[Integration], now: datetime) -> list[Shelf]:
     """Every shelf of those of the accounts that are stock; each counts the days of its shop."""
-    found = accounts.select_related("tenant").filter(kind=stock.KIND).order_by("name", "id")
-    return [shelf for account in found for shelf in stock.load_shelves([account], today_in(account.tenant, now))]
+    found = list(accounts.select_related("tenant").filter(kind=stock.KIND).order_by("name", "id"))
+    place = {account.pk: number for number, account in enumerate(found)}
+    by_day: dict[date, list[Integration]] = {}
+    for account in found:
+        by_day.setdefault(today_in(account.tenant, now), []).append(account)
+    shelves = [shelf for day, those in by_day.items() for shelf in stock.load_shelves(those, day)]
+    return sorted(shelves, key=lambda shelf: place[shelf.integration.pk])
 
 
 def _do(call: LocalCall, attempt: Attempt, tenant: Tenant, now: datetime) -> LocalAnswer:

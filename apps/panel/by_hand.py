@@ -186,7 +186,7 @@ def load_task(request: HttpRequest, attempt_id: int) -> Task:
 def load_own(request: HttpRequest, attempt_id: int) -> Task:
     """The same for somebody who may act on it."""
     found = load_task(request, attempt_id)
-    check_may_operate(request, found.order)
+    check_may_operate(request, found.order.tenant_id)
     return found
 
 

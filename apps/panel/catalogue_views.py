@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -18,9 +18,12 @@ from apps.accounts.models import Tenant
 from apps.catalog.models import Package
 from apps.catalog.sheets import Sheet, export_sheet, import_sheet
 from apps.common import clock
+from apps.common.money import Money
+from apps.common.tables import BYTES_LIMIT
 from apps.panel import providing, words
-from apps.panel.provider_views import load_account, paging, start_of, term_of
-from apps.panel.views import person_of, zone_of
+from apps.panel.listing import as_id, read_term
+from apps.panel.provider_views import load_account, paging, start_of
+from apps.panel.views import check_may_operate, person_of, zone_of
 from apps.providers.catalogue_models import CatalogItem
 from apps.providers.mapping import ItemChanged, Preview, preview_mapping, save_mapping
 from apps.providers.models import Integration, PackageMapping
@@ -35,7 +38,7 @@ SHOWN_FAULTS = 500
 @require_safe
 def catalogue(request: HttpRequest) -> HttpResponse:
     """Everything the person's shops sell."""
-    term, start = term_of(request), start_of(request)
+    term, start = read_term(request.GET), start_of(request)
     rows, count = providing.load_packages(person_of(request).tenant_ids(), term, start, clock.now())
     return render(request, "panel/catalogue.html", {"rows": rows, "term": term, **paging(start, count, {"q": term})})
 
@@ -64,9 +67,9 @@ def _load_pair(request: HttpRequest, package_id: int, account_id: int) -> tuple[
 
 
 def _mapping_page(request: HttpRequest, package: Package, account: Integration) -> HttpResponse:
-    term = term_of(request)
+    term = read_term(request.GET)
     price = providing.general_price(package, account.currency, clock.now())
-    shown = _preview(package, account, request.GET.get("item", ""))
+    shown = _preview(package, account, request.GET.get("item", ""), price)
     context = {
         "package": package,
         "account": account,
@@ -82,28 +85,22 @@ def _mapping_page(request: HttpRequest, package: Package, account: Integration) 
         return render(request, "panel/catalogue_mapping.html", context)
 
 
-def _preview(package: Package, account: Integration, item_id: str) -> Preview | None:
-    if not (item_id.isascii() and item_id.isdigit() and len(item_id) <= 18):
-        return None
-    item = CatalogItem.objects.filter(integration=account, is_listed=True, pk=int(item_id)).first()
-    return (
-        preview_mapping(package, account, item, providing.general_price(package, account.currency, clock.now()))
-        if item
-        else None
-    )
+def _preview(package: Package, account: Integration, item_id: str, price: Money | None) -> Preview | None:
+    pk = as_id(item_id)
+    item = CatalogItem.objects.filter(integration=account, is_listed=True, pk=pk).first() if pk else None
+    return preview_mapping(package, account, item, price) if item else None
 
 
 def _save(request: HttpRequest, package: Package, account: Integration) -> HttpResponse:
-    person = person_of(request)
-    if not person.may_operate(account.tenant_id):
-        raise PermissionDenied
-    shown = _preview(package, account, request.POST.get("item", ""))
+    check_may_operate(request, account.tenant_id)
+    price = providing.general_price(package, account.currency, clock.now())
+    shown = _preview(package, account, request.POST.get("item", ""), price)
     if shown is None:
         raise Http404
     try:
         if shown.item.changed_at != _moment(request.POST.get("seen", "")):
             raise ItemChanged
-        save_mapping(shown, package, account, person.get_username())
+        save_mapping(shown, package, account, person_of(request).get_username())
     except ItemChanged:
         messages.warning(request, _("The item has changed since you looked. Nothing was saved: look again."))
         return redirect(f"{request.path}?item={shown.item.pk}")
@@ -135,12 +132,8 @@ def sheets(request: HttpRequest) -> HttpResponse:
 def _sheets_page(request: HttpRequest, **more: object) -> HttpResponse:
     person = person_of(request)
     shops = list(Tenant.objects.filter(pk__in=person.tenant_ids()).order_by("name"))
-    context = {"sheets": SHEETS.values(), "shops": shops, "own_ids": _operated(request, shops), **more}
+    context = {"sheets": SHEETS.values(), "shops": shops, "own_ids": person.operated_ids(), **more}
     return render(request, "panel/catalogue_sheets.html", context)
-
-
-def _operated(request: HttpRequest, shops: list[Tenant]) -> list[int]:
-    return [shop.pk for shop in shops if person_of(request).may_operate(shop.pk)]
 
 
 @never_cache
@@ -160,13 +153,12 @@ def sheet_export(request: HttpRequest, name: str) -> HttpResponse:
 def sheet_import(request: HttpRequest) -> HttpResponse:
     """Check a file, or check it and store all of it; with one fault nothing is stored."""
     sheet, shop = _load_sheet(request.POST.get("sheet", "")), _load_shop(request, request.POST.get("shop", ""))
-    if not person_of(request).may_operate(shop.pk):
-        raise PermissionDenied
+    check_may_operate(request, shop.pk)
     upload = request.FILES.get("file")
     if upload is None or isinstance(upload, list):
         messages.error(request, _("Choose a file first."))
         return redirect("panel:sheets")
-    imported = import_sheet(sheet, shop, upload.read(), is_dry=request.POST.get("act") != "import")
+    imported = import_sheet(sheet, shop, upload.read(BYTES_LIMIT + 1), is_dry=request.POST.get("act") != "import")
     context = {"imported": imported, "faults": imported.faults[:SHOWN_FAULTS], "sheet": sheet, "shop": shop}
     return _sheets_page(request, **context)
 
@@ -180,7 +172,8 @@ def _load_sheet(name: str) -> Sheet:
 def _load_shop(request: HttpRequest, shop_id: str) -> Tenant:
     """A shop of the person's, or 404; without a number the only one."""
     own = Tenant.objects.filter(pk__in=person_of(request).tenant_ids())
-    found = own.filter(pk=int(shop_id)) if shop_id.isascii() and shop_id.isdigit() else own
+    is_number = shop_id.isascii() and shop_id.isdigit()
+    found = own.filter(pk=as_id(shop_id) or 0) if is_number else own
     shop = found.first() if found.count() == 1 else None
     if shop is None:
         raise Http404

@@ -14,6 +14,7 @@ from apps.panel import words
 
 PAGE = 50
 OPEN = "open"
+LONGEST_TERM = 120
 LONGEST_ID = 18
 """Digits: a longer number is a reference, never an order's."""
 
@@ -32,8 +33,8 @@ class Wanted:
         status, before = query.get("status", ""), query.get("before", "")
         return cls(
             status=status if status == OPEN or status in OrderStatus else "",
-            term=query.get("q", "").replace("\x00", "").strip()[:120],
-            before=_as_id(before),
+            term=read_term(query),
+            before=as_id(before),
         )
 
     def query(self, before: int | None = None) -> str:
@@ -102,10 +103,16 @@ def _search(orders: QuerySet[Order], term: str) -> QuerySet[Order]:
         | Q(external_order_id__icontains=term)
         | Q(pk__in=attempts.values("order_id"))
     )
-    number = _as_id(term.removeprefix("#"))
+    number = as_id(term.removeprefix("#"))
     return orders.filter(found | Q(pk=number)) if number else orders.filter(found)
 
 
-def _as_id(text: str) -> int | None:
+def read_term(query: Mapping[str, str]) -> str:
+    """What a person searches for."""
+    return query.get("q", "").replace("\x00", "").strip()[:LONGEST_TERM]
+
+
+def as_id(text: str) -> int | None:
+    """The number of a row, which is above zero; None for everything else."""
     is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_ID
     return int(text) or None if is_number else None

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -20,7 +19,8 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.accounts.admin_base import AmountField
 from apps.common import clock
 from apps.panel import providing
-from apps.panel.views import live, person_of, zone_of
+from apps.panel.listing import as_id, read_term
+from apps.panel.views import check_may_operate, live, person_of, zone_of
 from apps.providers import approval
 from apps.providers.approval import Decided
 from apps.providers.catalogue_models import AccountWatch, CatalogChange
@@ -143,7 +143,7 @@ def provider_sync(request: HttpRequest, account_id: int) -> HttpResponse:
 def provider_items(request: HttpRequest, account_id: int) -> HttpResponse:
     """What was approved of the provider's list."""
     account = load_account(request, account_id)
-    term, start = term_of(request), start_of(request)
+    term, start = read_term(request.GET), start_of(request)
     items, count = providing.load_items(account, term, start)
     with timezone.override(zone_of([account.tenant_id])):
         context = {"account": account, "items": items, "term": term, **paging(start, count, {"q": term})}
@@ -181,7 +181,7 @@ def provider_changes(request: HttpRequest, account_id: int) -> HttpResponse:
 def provider_changes_decide(request: HttpRequest, account_id: int) -> HttpResponse:
     """Approve or decline the ticked changes together; price jumps among them stay."""
     account = load_own_account(request, account_id)
-    ids = [int(value) for value in request.POST.getlist("change") if value.isascii() and value.isdigit()]
+    ids = [pk for value in request.POST.getlist("change") if (pk := as_id(value))]
     if request.POST.get("all"):
         ids = list(_pending(account, request.POST.get("kind", "")))
     decide = DECISIONS.get(request.POST.get("decision", ""))
@@ -239,14 +239,8 @@ def load_account(request: HttpRequest, account_id: int) -> Integration:
 def load_own_account(request: HttpRequest, account_id: int) -> Integration:
     """The same for somebody who may act. Raises `PermissionDenied` for a viewer."""
     account = load_account(request, account_id)
-    if not person_of(request).may_operate(account.tenant_id):
-        raise PermissionDenied
+    check_may_operate(request, account.tenant_id)
     return account
-
-
-def term_of(request: HttpRequest) -> str:
-    """What a person searches for."""
-    return request.GET.get("q", "").replace("\x00", "").strip()[:120]
 
 
 def start_of(request: HttpRequest) -> int:

@@ -75,15 +75,16 @@ def load_card(account: Integration, now: datetime) -> AccountCard:
     done = syncs.filter(state=CatalogSync.State.DONE).order_by("-finished_at").first()
     waiting = CatalogChange.objects.filter(integration=account, state=CatalogChange.State.PENDING)
     counts = waiting.aggregate(all=Count("pk"), jumps=Count("pk", filter=Q(is_quarantined=True)))
+    reading = latest_reading(account)
     return AccountCard(
         account=account,
         is_test=is_test(account),
         is_paused=account.is_paused(now),
         has_balance=has_balance(account),
         can_list=can_list(account),
-        reading=latest_reading(account),
-        value=last_value(account),
-        watch=AccountWatch.objects.filter(integration=account).first(),
+        reading=reading,
+        value=reading if reading is not None and reading.amount_micros is not None else last_value(account),
+        watch=getattr(account, "watch", None),
         last_sync=syncs.order_by("-created_at", "-pk").first(),
         fetched_at=done.finished_at if done else None,
         is_old=done is None or (done.finished_at or now) < now - OLD_AFTER,

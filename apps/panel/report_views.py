@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,11 +15,11 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.models import Tenant
 from apps.common.money import Money, format_amount
-from apps.common.sheets import csv_lines, safe_cell
+from apps.common.sheets import safe_cell
 from apps.orders import reports
 from apps.orders.reports import By
 from apps.panel import words
-from apps.panel.views import person_of, zone_of
+from apps.panel.views import as_file, person_of, zone_of
 from apps.panel.wallet_views import read_period
 
 CHOICES = {
@@ -105,12 +105,6 @@ def money_file(request: HttpRequest) -> HttpResponse:
     rows = ([words.say(words.PURSES, line.kind), line.money.currency, amount(line.money)] for line in lines)
     head = [_("Account"), _("Currency"), _("Amount")]
     return as_file("trial-balance.csv", head, rows)
-
-
-def as_file(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> HttpResponse:
-    """A file to keep."""
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return HttpResponse("".join(csv_lines(head, rows)), content_type="text/csv; charset=utf-8", headers=disposition)
 
 
 def amount(money: Money) -> str:

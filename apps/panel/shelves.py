@@ -116,8 +116,7 @@ def add_codes(request: HttpRequest) -> HttpResponse:
 
 def own_accounts(person: User) -> list[Integration]:
     """The stock accounts of the shops in which the person may act."""
-    accounts = Integration.objects.filter(kind=stock.KIND, tenant_id__in=person.tenant_ids()).order_by("name")
-    return [account for account in accounts if person.may_operate(account.tenant_id)]
+    return list(Integration.objects.filter(kind=stock.KIND, tenant_id__in=person.operated_ids()).order_by("name"))
 
 
 def _read(form: ImportForm) -> Reading:

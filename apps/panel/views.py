@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.models import Tenant, User
 from apps.common import clock
+from apps.common.sheets import csv_lines
 from apps.orders import local
 from apps.orders.decisions import Said, ask_again, refund, reveal_codes
 from apps.orders.models import Order
@@ -113,7 +114,7 @@ def _order_context(request: HttpRequest, found: Order) -> dict[str, object]:
 def ask(request: HttpRequest, order_id: int) -> HttpResponse:
     """Ask again now, and say what came of it."""
     found = load_order(request, order_id)
-    check_may_operate(request, found)
+    check_may_operate(request, found.tenant_id)
     answer = ask_again(found.pk, person_of(request).get_username(), clock.now())
     level = messages.SUCCESS if answer.said in (Said.SENT, Said.ASKED) else messages.INFO
     messages.add_message(request, level, answer_in_words(answer.said, answer.word))
@@ -127,7 +128,7 @@ def ask(request: HttpRequest, order_id: int) -> HttpResponse:
 def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
     """The order's codes in clear, once: this answer only, stored nowhere."""
     found = load_order(request, order_id)
-    check_may_operate(request, found)
+    check_may_operate(request, found.tenant_id)
     shown = reveal_codes(found, person_of(request).get_username(), "panel", clock.now())
     with timezone.override(zone_of([found.tenant_id])):
         return render(request, "panel/order.html", {**_order_context(request, found), "shown": shown})
@@ -139,7 +140,7 @@ def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
 def give_back(request: HttpRequest, order_id: int) -> HttpResponse:
     """Give the customer the money of a delivered order back; the goods stay where they are."""
     found = load_order(request, order_id)
-    check_may_operate(request, found)
+    check_may_operate(request, found.tenant_id)
     reason = request.POST.get("reason", "").strip()
     if not reason or len(reason) > 200 or not reason.isprintable():
         messages.error(request, _("Give a reason of at most 200 characters, in one line."))
@@ -169,10 +170,16 @@ def load_order(request: HttpRequest, order_id: int) -> Order:
     return found
 
 
-def check_may_operate(request: HttpRequest, found: Order) -> None:
-    """Raise `PermissionDenied` for a viewer."""
-    if not person_of(request).may_operate(found.tenant_id):
+def check_may_operate(request: HttpRequest, tenant_id: int) -> None:
+    """Raise `PermissionDenied` for a viewer of the shop."""
+    if not person_of(request).may_operate(tenant_id):
         raise PermissionDenied
+
+
+def as_file(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> HttpResponse:
+    """A CSV file to keep."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse("".join(csv_lines(head, rows)), content_type="text/csv; charset=utf-8", headers=disposition)
 
 
 def zone_of(tenant_ids: list[int]) -> tzinfo:

@@ -24,11 +24,12 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.accounts.models import Customer, Tenant
 from apps.common import clock
 from apps.common.money import Money, format_amount
-from apps.common.sheets import csv_lines, safe_cell
+from apps.common.sheets import safe_cell
 from apps.orders.models import OrderUnit
 from apps.orders.states import UnitStatus
 from apps.panel import words
-from apps.panel.views import person_of, zone_of
+from apps.panel.listing import as_id, read_term
+from apps.panel.views import as_file, person_of, zone_of
 from apps.providers.models import Integration
 from apps.wallet import ledger, people
 from apps.wallet.statement import BadPeriod, Period, Statement, StatementLine, load_statement, standing_of, standings
@@ -50,7 +51,7 @@ def wallets(request: HttpRequest) -> HttpResponse:
     """The wallets of the person's shops, what waits for a second person, and the shops' limits."""
     person = person_of(request)
     tenant_ids = person.tenant_ids()
-    term = request.GET.get("q", "").replace("\x00", "").strip()[:120]
+    term = read_term(request.GET)
     own = Customer.objects.filter(tenant_id__in=tenant_ids, name__icontains=term).select_related("tenant")
     page = Paginator(own.order_by("name", "id"), PAGE).get_page(request.GET.get("page"))
     standing = standings(page)
@@ -219,11 +220,9 @@ def statement_file(request: HttpRequest, customer_id: int) -> HttpResponse:
     if bad_period:
         messages.error(request, bad_period)
         return redirect("panel:wallet", customer_id=customer.pk)
-    with timezone.override(zone):
-        text = "".join(csv_lines(head(), file_rows(load_statement(customer, period))))
     name = f"wallet-{customer.pk}-{period.first or 'start'}-{period.last or 'now'}.csv"
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return HttpResponse(text, content_type="text/csv; charset=utf-8", headers=disposition)
+    with timezone.override(zone):
+        return as_file(name, head(), file_rows(load_statement(customer, period)))
 
 
 def head() -> list[str]:
@@ -264,13 +263,14 @@ def floats_page(request: HttpRequest, refused: people.WalletRefused | None = Non
     person = person_of(request)
     tenant_ids = person.tenant_ids()
     integrations = Integration.objects.filter(tenant_id__in=tenant_ids).select_related("tenant").order_by("name", "id")
+    operated = set(person.operated_ids())
     moneys: dict[int, list[Money]] = {}
     for tenant_id in tenant_ids:
         for (integration_id, _currency), money in sorted(ledger.float_of(tenant_id).items()):
             moneys.setdefault(integration_id, []).append(money)
     context = {
-        "rows": [(item, moneys.get(item.pk, []), person.may_operate(item.tenant_id)) for item in integrations],
-        "may_act": any(person.may_operate(tenant_id) for tenant_id in tenant_ids),
+        "rows": [(item, moneys.get(item.pk, []), item.tenant_id in operated) for item in integrations],
+        "may_act": bool(operated),
         "key": secrets.token_hex(16),
         "typed": request.POST,
         "refused": refused,
@@ -323,9 +323,10 @@ def load_customer(request: HttpRequest, customer_id: int) -> Customer:
 
 def own_id(text: str, allowed: list[int]) -> int:
     """The number, if it is one of those; else 404."""
-    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) not in allowed:
+    found = as_id(text)
+    if found is None or found not in allowed:
         raise Http404
-    return int(text)
+    return found
 
 
 def told(request: HttpRequest, act: Callable[[], object], text: str) -> None:

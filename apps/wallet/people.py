@@ -215,7 +215,7 @@ def waiting(person: User, tenant_ids: list[int], now: datetime, customer: Custom
     found = WalletRequest.objects.filter(tenant_id__in=tenant_ids, status=Status.PENDING, expires_at__gt=now)
     if customer is not None:
         found = found.filter(customer=customer)
-    may_act = {tenant_id for tenant_id in tenant_ids if person.may_operate(tenant_id)}
+    may_act = set(person.operated_ids())
     return [
         Waiting(
             request,

@@ -303,6 +303,12 @@ class TestChanges:
         assert (self.state_of(calm), self.state_of(jump)) == ("declined", "declined")
         assert "old name" in text_of(people.viewer.get(url("provider_changes", account.pk), {"state": "declined"}))
 
+    @pytest.mark.parametrize("change", ["9" * 5000, "9" * 19, "²", "x", "0"])
+    def test_of_no_number_are_nothing(self, people: People, change: str) -> None:
+        path = url("provider_changes_decide", people.shop.integration.pk)
+        answer = people.operator.post(path, {"decision": "approve", "change": change}, follow=True)
+        assert "Nothing was done about changes that are not waiting any more." in text_of(answer)
+
     @pytest.mark.parametrize("form", [{"decision": "burn"}, {}])
     def test_are_not_decided_by_other_words(self, people: People, form: dict[str, str]) -> None:
         assert people.operator.post(url("provider_changes_decide", people.shop.integration.pk), form).status_code == 404
@@ -410,6 +416,11 @@ class TestFiles:
     def test_without_a_file_say_so(self, people: People) -> None:
         form = {"sheet": "products", "shop": people.shop.tenant.pk}
         assert "Choose a file first." in text_of(people.operator.post(url("sheet_import"), form, follow=True))
+
+    @pytest.mark.parametrize("shop", ["9" * 5000, "9" * 19, "0"])
+    def test_of_no_shop_do_not_exist(self, people: People, shop: str) -> None:
+        assert people.operator.post(url("sheet_import"), {"sheet": "products", "shop": shop}).status_code == 404
+        assert people.operator.get(url("sheet_export", "products"), {"shop": shop[:2000]}).status_code == 404
 
     def test_are_taken_out_under_the_shop_s_name(self, people: People) -> None:
         answer = people.viewer.get(url("sheet_export", "mappings"))
