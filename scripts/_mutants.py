@@ -39,6 +39,7 @@ WARM = (aiohttp, celery, django.test, hypothesis, requests)
 
 ROOT = _bootstrap.ROOT
 ADAPTERS = ROOT / "apps" / "providers" / "adapters"
+REGISTRY = ROOT / "apps" / "providers" / "registry.py"
 TESTS = ROOT / "tests" / "contract"
 
 CHOICES = frozenset(
@@ -82,7 +83,16 @@ class Mutant:
 
 
 def find_mutants(kind: str) -> Iterator[Mutant]:
-    """Every change of one row in the tables of a kind's adapter and of the word tables that it shares."""
+    """Every change of one row in the tables of a kind's adapter and of the word tables that it shares.
+
+    Of a kind that is another's protocol with other traits: every change of those traits.
+    """
+    if not has_adapter(kind):
+        tree = ast.parse(REGISTRY.read_text(encoding="utf-8"))
+        for call in capability_calls(tree, kind.upper()):
+            for what, source in changed_traits(tree, call):
+                yield Mutant(kind, REGISTRY, f"{REGISTRY.stem}.{kind.upper()}: {what}", source)
+        return
     for path in sources_of(kind):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for name, holder, field in tables_of(tree):
@@ -175,8 +185,12 @@ def _others(mine: ast.expr, values: Sequence[ast.expr]) -> list[ast.expr]:
     return list(different.values())[:1]
 
 
-def capability_calls(tree: ast.Module) -> Iterator[ast.Call]:
-    """Each declaration of capabilities in the module."""
+def capability_calls(tree: ast.Module, name: str = "") -> Iterator[ast.Call]:
+    """Each declaration of capabilities in the module, or the one that is kept under this name."""
+    if name:
+        kept = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name]
+        yield from (node.value for node in kept if isinstance(node.value, ast.Call))
+        return
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Capabilities":
             yield node
@@ -307,9 +321,15 @@ def measure(kind: str) -> dict[str, Any]:
 
 
 def kinds() -> list[str]:
-    """Every kind that has a contract test and a wire."""
+    """Every kind that has a contract test."""
     names = [path.stem.removeprefix("test_") for path in sorted(TESTS.glob("test_*.py"))]
-    return [name for name in names if (ADAPTERS / f"{name}.py").exists()]
+    registry = ast.parse(REGISTRY.read_text(encoding="utf-8"))
+    return [name for name in names if has_adapter(name) or any(capability_calls(registry, name.upper()))]
+
+
+def has_adapter(kind: str) -> bool:
+    """Whether the kind is a protocol of its own."""
+    return (ADAPTERS / f"{kind}.py").exists()
 
 
 def main() -> int:

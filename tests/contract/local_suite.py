@@ -79,6 +79,13 @@ class LocalContract:
     def test_declares_nothing_that_cannot_be_true_together(self) -> None:
         assert contradictions(self.adapter.caps) == []
 
+    def test_promises_what_holds_where_nobody_else_is_asked(self) -> None:
+        caps = self.adapter.caps
+        assert (caps.ref_format, caps.ref_max_len, caps.ref_max_age_s) == ("digits18", 64, None)
+        assert (caps.dedup, caps.resend_same_ref_safe, caps.resend_min_gap_s) == ("rejects", True, 0)
+        assert (caps.absent_after_s, caps.query_window_s) == (None, None)
+        assert (caps.webhook, caps.balance_check) == ("none", False)
+
     def test_needs_no_secrets(self) -> None:
         assert missing_secrets(self.adapter, self.account) == []
 

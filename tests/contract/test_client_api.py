@@ -83,6 +83,20 @@ class ClientApiContract(WithReference, WithCodes, InBatches, WithCatalogue):
         assert {call.params[0][1] for call in calls} == {f"[{ref}]", ref, f'["{ref}"]'}
         assert len(calls) == 3
 
+    @pytest.mark.parametrize("form", ["bracketed", "csv", "json"])
+    def test_tries_every_form_whichever_an_account_names(self: Any, form: str) -> None:
+        account = replace(self.account, options={"list_form": form})
+        nothing = load_reply(recorded(self.kind, "ask.not_found")[0])
+        calls = converse(self.adapter.find(account, self.ref), nothing)[1]
+        ref = self.request.reference
+        assert sorted(call.params[0][1] for call in calls) == sorted([f"[{ref}]", ref, f'["{ref}"]'])
+
+    @pytest.mark.parametrize("name", ["qty", "order_uuid"])
+    def test_lets_no_field_stand_for_a_parameter_of_its_own(self: Any, name: str) -> None:
+        request = replace(self.request, params={name: "7"})
+        with pytest.raises(ValueError, match="the same name"):
+            next(self.adapter.place(self.account, request))
+
     def test_adopts_an_order_that_another_form_of_the_list_finds(self: Any) -> None:
         talk = self.adapter.find(self.account, self.ref)
         next(talk)
