@@ -10,6 +10,8 @@ CHECKPOINTS = frozenset(
         "dispatch.after_commit",
         "dispatch.before_first_byte",
         "dispatch.after_send",
+        "resend.before_commit",
+        "resend.after_commit",
         "settle.before_commit",
         "settle.after_commit",
         "ask.after_claim",

@@ -190,6 +190,12 @@ class Attempt(models.Model):
     answered_at = models.DateTimeField(null=True, blank=True)
     doubt_since = models.DateTimeField(null=True, blank=True)
     failed_seen_at = models.DateTimeField(null=True, blank=True)
+    # Typed not-found answers that count towards an absence, and the first of them; a re-send begins anew.
+    not_found = models.PositiveIntegerField(default=0)
+    not_found_since = models.DateTimeField(null=True, blank=True)
+    resent_at = models.DateTimeField(null=True, blank=True)
+    # Of a part delivery: how many of its units, by number, the provider calls delivered.
+    delivered_units = models.PositiveIntegerField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     is_surplus = models.BooleanField(default=False)
     closed_at = models.DateTimeField(null=True, blank=True)

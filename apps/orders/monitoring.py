@@ -24,7 +24,7 @@ from apps.orders.due import Claim
 from apps.orders.models import Attempt, AttemptUnit, DueCheck
 from apps.orders.news import News
 from apps.orders.questions import Question, load_questions, not_asked
-from apps.orders.services import try_auto_dispatch
+from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
 from apps.providers.contract import Outcome, Result
 from apps.providers.models import Integration
@@ -145,14 +145,33 @@ def _dispatch_in_thread(order_id: int) -> None:
 
 
 def ask_and_apply(claims: Sequence[Claim]) -> list[News]:
-    """Ask about every claimed attempt, once, many at a time, and apply what came back."""
+    """Ask about every claimed attempt, once, many at a time, and apply what came back.
+
+    What was not found and may safely be sent again is sent again instead.
+    """
     check_no_transaction()
     if not claims:
         return []
     checkpoint("ask.after_claim")
-    news = ask_all(load_questions(claims, clock.now()))
+    questions = load_questions(claims, clock.now())
+    news = ask_all([question for question in questions if not question.is_resend])
     outcomes.apply(news)
-    return news
+    return [*news, *send_again_many([question.claim for question in questions if question.is_resend])]
+
+
+def send_again_many(claims: Sequence[Claim]) -> list[News]:
+    """Send purchases in doubt again, side by side; what came back for those that went out."""
+    if not claims:
+        return []
+    with ThreadPoolExecutor(DISPATCH_THREADS, thread_name_prefix="resend") as pool:
+        return [news for news in pool.map(_send_again_in_thread, claims) if news is not None]
+
+
+def _send_again_in_thread(claim: Claim) -> News | None:
+    try:
+        return send_again(claim)
+    finally:
+        connection.close()
 
 
 def ask_all(questions: Sequence[Question]) -> list[News]:
@@ -194,11 +213,19 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What one conversation ended with. `is_account_good`: before, the account answered as one that knows us does."""
+
+    results: Mapping[str, Result]
+    is_account_good: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A batch with what came back for it."""
 
     batch: Batch
-    results: Mapping[str, Result]
+    told: Told
     exchange: Exchange | None
 
     def news(self, now: datetime) -> list[News]:
@@ -207,10 +234,10 @@ class Answered:
 
     def _news(self, question: Question, now: datetime) -> News:
         reference = question.attempt.reference
-        result = self.results.get(reference)
+        result = self.told.results.get(reference)
         if not isinstance(result, Result) or result.own_ref != reference:
             result = Result(Outcome.UNKNOWN, reference, reason_code="no_answer_for_this_reference")
-        return question.news(result, self.exchange, now)
+        return question.news(result, self.exchange, now, is_account_good=self.told.is_account_good)
 
 
 def batched(questions: Sequence[Question]) -> list[Batch]:
@@ -234,7 +261,7 @@ def ask_in_batches(batches: Sequence[Batch]) -> list[Answered]:
     return [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
 
 
-def as_job(index: int, batch: Batch) -> Job[Mapping[str, Result]]:
+def as_job(index: int, batch: Batch) -> Job[Told]:
     """The batch as a conversation for the multiplexer, in its integration's lane."""
     integration = batch.first.attempt.integration
     return Job(key=index, talk=_talk(batch), policy=integration.egress_policy(), lane=lane_of(integration))
@@ -246,19 +273,22 @@ def lane_of(integration: Integration) -> Lane:
     return Lane(integration.pk, min(caps.burst, LANE_CONCURRENCY), gap_s=1 / caps.rate_per_s)
 
 
-def _answered(batch: Batch, result: JobResult[Mapping[str, Result]]) -> Answered:
-    is_good = result.error is None and isinstance(result.value, Mapping)
+def _answered(batch: Batch, result: JobResult[Told]) -> Answered:
+    told = result.value if result.error is None else None
     exchange = result.exchanges[-1] if result.exchanges else None
-    return Answered(batch, result.value or {} if is_good else {}, exchange)
+    return Answered(batch, told if told and isinstance(told.results, Mapping) else Told({}), exchange)
 
 
-def _talk(batch: Batch) -> Generator[HttpCall, Answer, Mapping[str, Result]]:
-    integration = batch.first.attempt.integration
+def _talk(batch: Batch) -> Generator[HttpCall, Answer, Told]:
+    """The conversation; before a look that may prove an absence, a question that only a good login gets answered."""
+    first = batch.first
+    integration = first.attempt.integration
     adapter, account = load_wired(integration.kind), integration.account()
     refs = [question.ref() for question in batch.questions]
-    if batch.first.verb == "find":
-        return {refs[0].own_ref: (yield from adapter.find(account, refs[0]))}
-    return (yield from adapter.status(account, refs))
+    if first.verb != "find":
+        return Told((yield from adapter.status(account, refs)))
+    is_good = first.wants_proof and not (yield from adapter.balance(account)).error
+    return Told({refs[0].own_ref: (yield from adapter.find(account, refs[0]))}, is_good)
 
 
 def ask_carefully(questions: Sequence[Question]) -> list[Answered]:
@@ -271,12 +301,12 @@ def _ask_one_carefully(question: Question) -> Answered:
     batch, policy = Batch((question,)), question.attempt.integration.egress_policy()
     guard = AskGuard(question.claim)
     try:
-        results, exchanges = drive(_talk(batch), lambda call: send_once(call, policy=policy, before_first_byte=guard))
+        told, exchanges = drive(_talk(batch), lambda call: send_once(call, policy=policy, before_first_byte=guard))
     except TalkFailed as failure:
-        return Answered(batch, {}, failure.exchanges[-1] if failure.exchanges else None)
+        return Answered(batch, Told({}), failure.exchanges[-1] if failure.exchanges else None)
     finally:
         connection.close()
-    return Answered(batch, results, exchanges[-1] if exchanges else None)
+    return Answered(batch, told, exchanges[-1] if exchanges else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ NO_INFORMATION = frozenset({Outcome.UNKNOWN, Outcome.AUTH_ERROR, Outcome.RATE_LI
 class News:
     """One answer about one attempt. `fence` is the due row's when it was claimed: only its holder may reschedule.
 
-    `barred`: the question was not put, for this reason. `actor`: the person who says so.
+    `barred`: the question was not put, for this reason. `actor`: the person who says so. `is_account_good`: right
+    before, the account answered another question as one that knows us does.
     """
 
     attempt_id: int
@@ -35,6 +36,7 @@ class News:
     send_no: int
     barred: Why | None = None
     actor: str = ""
+    is_account_good: bool = False
 
     def class_digest(self) -> str:
         """Sixteen hex digits that change when the class of the answer or its bytes change."""

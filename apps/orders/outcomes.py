@@ -23,6 +23,7 @@ from apps.orders import due, machine, routing, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
+from apps.orders.questions import facts_of
 from apps.orders.snapshot import paid_micros, record_snapshot
 from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Tally, UnitFacts, tally
@@ -43,8 +44,11 @@ EXTERNAL: dict[str, ExternalStatus] = {
     "delivered": E.COMPLETED,
     "delivered_without_code": E.COMPLETED,
     "code_arrived": E.COMPLETED,
+    "partial_once": E.PROCESSING,
+    "partial": E.PARTIAL,
     "refused": E.FAILED,
     "failed": E.FAILED,
+    "absent": E.NOT_SENT,
     "not_sent": E.NOT_SENT,
     "in_doubt": E.UNKNOWN,
     "not_found": E.UNKNOWN,
@@ -135,11 +139,15 @@ def settle(news: News) -> Change:
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
     units = AttemptUnit.objects.filter(attempt=attempt).aggregate(
-        all=Count("id"), held=Count("id", filter=Q(holds=True))
+        all=Count("id"),
+        held=Count("id", filter=Q(holds=True)),
+        paid=Count("id", filter=Q(holds=True, unit__status=UnitStatus.HELD)),
     )
-    verdict = decide(_standing(order, attempt, row, units["all"]), news, random.random())
-    cost = _cost_fields(attempt, news)
+    standing = _standing(order, attempt, row, units, news.at)
+    verdict = decide(standing, news, random.random())
+    cost = _cost_fields(attempt, news, is_final=verdict.state is A.PARTIAL)
     is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or _is_first(row, news)
+    is_told |= verdict.not_found_since not in (None, standing.not_found_since)  # the first look that counts
     evidence = record_evidence(attempt, news) if is_told else None
     status_before = order.status
     is_moving = verdict.state != attempt.state
@@ -166,13 +174,15 @@ def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: dat
     return machine.change_order(order, result.status, _external(order, verdict, result), result.reason, now)
 
 
-def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: int) -> Standing:
+def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: dict[str, int], now: datetime) -> Standing:
+    caps = attempt.integration.caps()
+    asked_at = row.asked_at if row else None
     return Standing(
         state=AttemptState(attempt.state),
         send_no=attempt.send_no,
         needs_code=order.needs_code and not attempt.is_surplus,
         codes=OrderCode.objects.filter(attempt=attempt, is_quarantined=False).count(),
-        units=units,
+        units=units["all"],
         order_in_review=order.status == OrderStatus.REVIEW,
         order_deadline_at=order.deadline_at,
         created_at=attempt.created_at,
@@ -182,7 +192,13 @@ def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: int) 
         closed_at=attempt.closed_at,
         tries=row.tries if row else 0,
         errors=row.errors if row else 0,
-        caps=attempt.integration.caps(),
+        caps=caps,
+        facts=facts_of(attempt, caps, units["held"] > 0, units["paid"] > 0, asked_at, now),
+        send_deadline_at=attempt.send_deadline_at,
+        is_resend=attempt.resent_at is not None,
+        not_found=attempt.not_found,
+        not_found_since=attempt.not_found_since,
+        delivered_units=attempt.delivered_units,
     )
 
 
@@ -191,7 +207,9 @@ def _is_first(row: DueCheck | None, news: News) -> bool:
 
 
 def _change_attempt(attempt: Attempt, verdict: Verdict, news: News, cost: dict[str, object]) -> None:
-    fields: dict[str, object] = {"failed_seen_at": verdict.failed_seen_at}
+    fields: dict[str, object] = {
+        name: getattr(verdict, name) for name in ("failed_seen_at", "not_found", "not_found_since", "delivered_units")
+    }
     if news.verb == "place":
         fields["answered_at"] = news.at
     if verdict.informs and (verdict.said not in QUIET or not attempt.outcome):
@@ -200,7 +218,7 @@ def _change_attempt(attempt: Attempt, verdict: Verdict, news: News, cost: dict[s
         )
     if verdict.state is A.IN_DOUBT and attempt.doubt_since is None:
         fields["doubt_since"] = news.at
-    if verdict.state is A.DELIVERED and attempt.delivered_at is None:
+    if verdict.state in (A.DELIVERED, A.PARTIAL) and attempt.delivered_at is None:
         fields["delivered_at"] = news.at
     if verdict.plan is None or verdict.plan.kind is DueKind.WATCH:
         fields["closed_at"] = attempt.closed_at or news.at
@@ -210,9 +228,12 @@ def _change_attempt(attempt: Attempt, verdict: Verdict, news: News, cost: dict[s
         machine.change_attempt(attempt, A.REVERSED)
 
 
-def _cost_fields(attempt: Attempt, news: News) -> dict[str, object]:
-    """What the provider says it charged; what cannot be stored exactly, in the account's currency, stays evidence."""
-    if news.result.cost is None or attempt.cost_micros is not None:
+def _cost_fields(attempt: Attempt, news: News, *, is_final: bool) -> dict[str, object]:
+    """What the provider says it charged: the first word, and for a part delivery the last.
+
+    What cannot be stored exactly, in the account's currency, stays evidence.
+    """
+    if news.result.cost is None or (attempt.cost_micros is not None and not is_final):
         return {}
     if news.result.currency not in ("", attempt.cost_currency):
         log.warning("cost_in_another_currency", order=attempt.order_id, attempt=attempt.pk)
@@ -303,20 +324,24 @@ def _review_of_others(order: Order) -> str:
 
 
 def unit_facts(order: Order) -> list[UnitFacts]:
-    """Every unit of the order with the attempt that holds it."""
+    """Every unit of the order with the attempt that holds it; of a part delivery its first units are delivered."""
     links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt"))
     holders = {link.unit_id: link.attempt for link in links if link.holds}
     codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
-    units = Counter(link.attempt_id for link in links)
-    return [
-        UnitFacts(
-            id=unit.pk,
-            status=UnitStatus(unit.status),
-            holder=AttemptState(holders[unit.pk].state) if unit.pk in holders else None,
-            holder_has_code=unit.pk in holders and codes[holders[unit.pk].pk] >= units[holders[unit.pk].pk],
-        )
-        for unit in OrderUnit.objects.filter(order=order).order_by("n")
-    ]
+    wanted = Counter(link.attempt_id for link in links)
+    place: Counter[int] = Counter()
+    facts = []
+    for unit in OrderUnit.objects.filter(order=order).order_by("n"):
+        holder = holders.get(unit.pk)
+        status = UnitStatus(unit.status)
+        if holder is None:
+            facts.append(UnitFacts(unit.pk, status, None, holder_has_code=False))
+            continue
+        place[holder.pk] += 1
+        delivered = (holder.delivered_units or 0) if holder.state == A.PARTIAL else wanted[holder.pk]
+        has_code, is_short = codes[holder.pk] >= delivered, place[holder.pk] > delivered
+        facts.append(UnitFacts(unit.pk, status, AttemptState(holder.state), has_code, is_short))
+    return facts
 
 
 def _move_money(
@@ -348,7 +373,7 @@ def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: E
     ids = (attempt.integration_id, order.pk, attempt.pk)
     if verdict.is_reversed and evidence is not None:
         return ledger.cost_reversals(*ids, evidence.pk)
-    if not cost.micros or verdict.state is not A.DELIVERED:
+    if not cost.micros or verdict.state not in (A.DELIVERED, A.PARTIAL):
         return []
     if attempt.is_surplus:
         return [ledger.late_cost(*ids, evidence.pk, cost)] if verdict.is_late and evidence is not None else []

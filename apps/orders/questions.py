@@ -36,13 +36,19 @@ KNOWN: dict[AttemptState, Known] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A claimed attempt with the verb to ask by. `why_not`: it must not be asked about, for this reason."""
+    """A claimed attempt with the verb to ask by. `why_not`: it must not be asked about, for this reason.
+
+    `is_resend`: it was not found, and the safe thing is to send it again. `wants_proof`: not finding it may prove that
+    it is not there, so the account must first show that it still knows us.
+    """
 
     claim: Claim
     attempt: Attempt
     verb: Verb
     why_not: Why | None
     units: int
+    is_resend: bool = False
+    wants_proof: bool = False
 
     def ref(self) -> OrderRef:
         """How the provider knows the order, and what it was asked for."""
@@ -50,7 +56,15 @@ class Question:
         asked = purchase(attempt, attempt.order, self.units)
         return OrderRef(attempt.reference, attempt.provider_order_id, attempt.created_at, asked)
 
-    def news(self, result: Result, exchange: Exchange | None, now: datetime, barred: Why | None = None) -> News:
+    def news(
+        self,
+        result: Result,
+        exchange: Exchange | None,
+        now: datetime,
+        barred: Why | None = None,
+        *,
+        is_account_good: bool = False,
+    ) -> News:
         """What came back, as news of this attempt."""
         attempt = self.attempt
         return News(
@@ -63,6 +77,7 @@ class Question:
             fence=self.claim.fence,
             send_no=attempt.send_no,
             barred=barred,
+            is_account_good=is_account_good,
         )
 
 
@@ -93,8 +108,26 @@ def _question(
 ) -> Question:
     verb: Verb = "find" if attempt.state in (A.SENDING, A.IN_DOUBT) else "status"
     caps = attempt.integration.caps()
-    told = allowed(caps, facts_of(attempt, caps, *holding(units), asked_at, now))
-    return Question(claim, attempt, verb, told[Action.ASK], len(units))
+    facts = facts_of(attempt, caps, *holding(units), asked_at, now)
+    told = allowed(caps, facts)
+    return Question(
+        claim,
+        attempt,
+        verb,
+        told[Action.ASK],
+        len(units),
+        is_resend=told[Action.RESEND] is None and is_sent_again(attempt, caps, now),
+        wants_proof=verb == "find" and caps.absent_after_s is not None and facts.quiet_s >= caps.absent_after_s,
+    )
+
+
+def is_sent_again(attempt: Attempt, caps: Capabilities, now: datetime) -> bool:
+    """Whether an attempt in doubt that was not found is sent again, if that is safe: not where asking does the same,
+    and only while the order is waited for and the account takes purchases."""
+    integration, order = attempt.integration, attempt.order
+    is_lost = attempt.state == A.IN_DOUBT and attempt.not_found > 0 and not caps.ask_may_create
+    is_waited_for = now < order.deadline_at and not order.reason.startswith("conflict:")
+    return is_lost and is_waited_for and integration.is_enabled and not integration.is_paused(now)
 
 
 def load_facts(attempt: Attempt, caps: Capabilities, now: datetime) -> Facts:
@@ -133,4 +166,7 @@ def facts_of(
         has_provider_id=bool(attempt.provider_order_id),
         failed_readings=1 if attempt.failed_seen_at else 0,
         failed_span_s=(now - attempt.failed_seen_at).total_seconds() if attempt.failed_seen_at else 0,
+        not_found=attempt.not_found,
+        not_found_span_s=(now - attempt.not_found_since).total_seconds() if attempt.not_found_since else 0,
+        sends=attempt.send_no,
     )

@@ -18,9 +18,11 @@ from apps.orders.creation import (
     OrderRefused,
     create_order,
 )
-from apps.orders.dispatch import steps
+from apps.orders.dispatch import resend, steps
 from apps.orders.dispatch.trace import Trace
+from apps.orders.due import Claim
 from apps.orders.models import Attempt
+from apps.orders.news import News
 
 __all__ = [
     "Created",
@@ -29,6 +31,7 @@ __all__ = [
     "NewOrder",
     "OrderRefused",
     "create_order",
+    "send_again",
     "try_auto_dispatch",
 ]
 
@@ -80,6 +83,26 @@ def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched
     sent = steps.send_request(trace, attempt, bound, request)
     change = _settle(trace, attempt, sent, turn)
     return Dispatched(order_id, attempt.pk, change.verdict.said if change else "set_aside", is_sent=True)
+
+
+def send_again(claim: Claim) -> News | None:
+    """Send a purchase in doubt again under its own reference, where its provider is proven not to buy it twice.
+
+    The caller has claimed the attempt's due row. None: it was not sent, for the row or the rules say otherwise now.
+    """
+    now = clock.now()
+    trace = Trace(claim.order_id)
+    try:
+        with transaction.atomic():
+            again = resend.prepare(trace, claim, now)
+            checkpoint("resend.before_commit")
+    except (steps.DispatchRefused, machine.Overtaken) as nothing:
+        log.info("resend_refused", order=claim.order_id, attempt=claim.attempt_id, why=str(nothing))
+        return None
+    checkpoint("resend.after_commit")
+    sent = steps.send_request(trace, again.attempt, again.bound, again.request)
+    _settle(trace, again.attempt, sent, again.turn)
+    return steps.as_news(again.attempt, sent, again.turn)
 
 
 def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) -> outcomes.Change | None:

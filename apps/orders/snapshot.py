@@ -56,12 +56,20 @@ def record_snapshot(order: Order, captured_micros: int) -> None:
 def cost_of(attempt: Attempt, currency: str) -> Cost:
     """The cost of one attempt in the order's currency: by the provider's word, else by the mapping, as booked."""
     conversion = frozen(attempt.cost_currency, currency, attempt.cost_rate, attempt.cost_rate_via)
-    return Cost(_convert(conversion, attempt.expected_cost_micros), _convert(conversion, paid_micros(attempt)))
+    return Cost(_convert(conversion, expected_micros(attempt)), _convert(conversion, paid_micros(attempt)))
+
+
+def expected_micros(attempt: Attempt) -> int | None:
+    """What the mapping says that the attempt costs; of a part delivery the share of its delivered units."""
+    expected = attempt.expected_cost_micros
+    if expected is None or attempt.state != AttemptState.PARTIAL or attempt.delivered_units is None:
+        return expected
+    return expected * attempt.delivered_units // attempt.attempt_units.count()
 
 
 def paid_micros(attempt: Attempt) -> int | None:
     """What the attempt cost: as told, else as expected. A provider's zero says nothing; a zero of our own is one."""
-    told, expected = attempt.cost_micros, attempt.expected_cost_micros
+    told, expected = attempt.cost_micros, expected_micros(attempt)
     is_known = bool(told) or expected is None or (told is not None and not has_wire(attempt.kind))
     return told if is_known else expected
 

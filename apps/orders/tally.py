@@ -13,12 +13,16 @@ S = OrderStatus
 
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
-    """One unit: where its money is, and the attempt that holds it (None: it is free)."""
+    """One unit: where its money is, and the attempt that holds it (None: it is free).
+
+    `is_short`: its attempt delivered others of its units, but not this one.
+    """
 
     id: int
     status: UnitStatus
     holder: AttemptState | None
     holder_has_code: bool
+    is_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,13 @@ def tally(
         return Tally((), (), S.REVIEW, review, None)
     capture = tuple(unit.id for unit in units if _is_delivered(unit, needs_code))
     free = [unit for unit in units if unit.status is UnitStatus.HELD and unit.holder is None]
-    release = tuple(unit.id for unit in free) if outlook and outlook.is_exhausted else ()
+    short = tuple(unit.id for unit in units if unit.is_short and unit.status is UnitStatus.HELD)
+    release = short + (tuple(unit.id for unit in free) if outlook and outlook.is_exhausted else ())
     after = {unit.id: unit.status for unit in units}
     after.update(dict.fromkeys(capture, UnitStatus.CAPTURED) | dict.fromkeys(release, UnitStatus.RELEASED))
     if UnitStatus.HELD not in after.values():
         return Tally(capture, release, _settled(set(after.values())), "", None)
-    dispatch_at = outlook.retry_at if outlook and free and not release else None
+    dispatch_at = outlook.retry_at if outlook and free and not outlook.is_exhausted else None
     open_units = [unit for unit in units if after[unit.id] is UnitStatus.HELD]
     is_untouched = all(unit.holder is None for unit in units)
     status, reason = _open(open_units, review, outlook if dispatch_at else None, is_untouched=is_untouched)
@@ -72,8 +77,8 @@ def tally(
 
 
 def _is_delivered(unit: UnitFacts, needs_code: bool) -> bool:
-    is_there = unit.holder is AttemptState.DELIVERED and (unit.holder_has_code or not needs_code)
-    return unit.status is UnitStatus.HELD and is_there
+    is_there = unit.holder in (AttemptState.DELIVERED, AttemptState.PARTIAL) and not unit.is_short
+    return unit.status is UnitStatus.HELD and is_there and (unit.holder_has_code or not needs_code)
 
 
 def _settled(kinds: set[UnitStatus]) -> OrderStatus:

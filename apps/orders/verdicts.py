@@ -9,8 +9,16 @@ from datetime import datetime, timedelta
 from apps.common.backoff import error_gap_s, spec_gap_s, with_jitter
 from apps.orders.news import NO_INFORMATION, News
 from apps.orders.states import FREEING, AttemptState, DueKind
-from apps.providers.actions import UNASKABLE, is_failure_final
-from apps.providers.contract import Capabilities, Code, Outcome
+from apps.providers.actions import (
+    SECOND_LOOK_S,
+    UNASKABLE,
+    Action,
+    Facts,
+    allowed,
+    is_absence_proven,
+    is_failure_final,
+)
+from apps.providers.contract import Capabilities, Code, Outcome, Result
 
 A = AttemptState
 
@@ -19,6 +27,9 @@ PIN_ALARM = timedelta(minutes=15)
 
 REMINDER = timedelta(days=1)
 """An order that nobody may be asked about any more is looked at again this often, until a person has decided."""
+
+WATCH_ABANDONED = timedelta(days=30)
+"""An attempt that a person gave up is asked about this long, ever more seldom: what it still delivers is ours."""
 
 REFUSALS = frozenset(
     {
@@ -36,7 +47,8 @@ REFUSALS = frozenset(
 class Standing:
     """One attempt and its order as they are before the news. `tries` and `errors` are the due row's.
 
-    `codes` counts the different codes that are stored, of which a product with codes needs one per unit.
+    `codes` counts the different codes that are stored, of which a product with codes needs one per unit. `facts` are
+    those at the time of the news, without it. `is_resend`: an earlier send of the same reference may have arrived.
     """
 
     state: AttemptState
@@ -54,6 +66,23 @@ class Standing:
     tries: int
     errors: int
     caps: Capabilities
+    facts: Facts
+    send_deadline_at: datetime
+    is_resend: bool = False
+    not_found: int = 0
+    not_found_since: datetime | None = None
+    delivered_units: int | None = None
+
+    @property
+    def quiet_at(self) -> datetime:
+        """From when on no request of the latest send can still arrive, if its sender did not come back before."""
+        return self.send_deadline_at + timedelta(seconds=self.caps.place_timeout_s)
+
+    @property
+    def absence_from(self) -> datetime | None:
+        """From when on not finding it may prove that it is not there."""
+        wait = self.caps.absent_after_s
+        return None if wait is None else self.quiet_at + timedelta(seconds=wait)
 
     @property
     def has_code(self) -> bool:
@@ -94,6 +123,9 @@ class Verdict:
     failed_seen_at: datetime | None = None
     informs: bool = True
     pin_overdue: bool = False
+    not_found: int = 0
+    not_found_since: datetime | None = None
+    delivered_units: int | None = None
 
 
 def decide(standing: Standing, news: News, draw: float) -> Verdict:
@@ -101,7 +133,14 @@ def decide(standing: Standing, news: News, draw: float) -> Verdict:
     if news.barred is not None:
         return _not_asked(standing, news)
     decider = _by_place if news.verb == "place" else _by_question
-    return _with_deadline(standing, decider(standing, news, draw), news.at)
+    return _with_deadline(standing, _with_looks(standing, decider(standing, news, draw)), news.at)
+
+
+def _with_looks(standing: Standing, verdict: Verdict) -> Verdict:
+    """While an attempt is in doubt, the looks that did not find it are remembered."""
+    if verdict.state is not A.IN_DOUBT or verdict.not_found:
+        return verdict
+    return replace(verdict, not_found=standing.not_found, not_found_since=standing.not_found_since)
 
 
 def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
@@ -111,6 +150,9 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
         return (
             _by_question(standing, news, draw) if outcome in _NEWS_OF_EXISTENCE else _nothing_new(standing, news, draw)
         )
+    if standing.is_resend and outcome in REFUSALS | {Outcome.NOT_SENT}:
+        # It says nothing of the send before this one, which may have bought.
+        return Verdict(A.IN_DOUBT, "in_doubt", _resolve_soon(standing, news))
     if outcome in REFUSALS and not news.result.codes:
         return Verdict(A.REFUSED, "refused", None)
     if outcome is Outcome.NOT_SENT:
@@ -120,6 +162,8 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
         return Verdict(A.ACCEPTED, "accepted", _first_check(standing, news.at), news.result.codes)
     if outcome is Outcome.COMPLETED:
         return _delivered(standing, news, draw)
+    if outcome is Outcome.PARTIAL:
+        return _partial_reading(standing, news, draw)
     if outcome in _CONFLICTS or news.result.codes:
         return _conflict(standing, news, draw)
     return Verdict(A.IN_DOUBT, "in_doubt", _resolve_soon(standing, news))
@@ -135,15 +179,57 @@ def _by_question(standing: Standing, news: News, draw: float) -> Verdict:
 
 def _in_doubt(standing: Standing, news: News, draw: float) -> Verdict:
     if news.result.outcome is Outcome.NOT_FOUND:
-        doubt_since = standing.doubt_since or standing.created_at
-        is_old = news.at - doubt_since >= timedelta(seconds=standing.caps.review_after_s)
-        return Verdict(
-            A.IN_DOUBT,
-            "not_found",
-            _next(standing, DueKind.RESOLVE, news.at, draw),
-            review="waiting:in_doubt" if is_old else "",
-        )
+        return _not_found(standing, news, draw)
     return _accepted(standing, news, draw)
+
+
+def _not_found(standing: Standing, news: News, draw: float) -> Verdict:
+    """Nobody there knows it. Proof only where and when the provider's word is one; else it is looked for again."""
+    looks, since = _looks(standing, news)
+    from_at = standing.absence_from
+    counts = since is not None and (from_at is None or since >= from_at)
+    seen = replace(
+        standing.facts,
+        not_found=looks if counts else 0,
+        not_found_span_s=(news.at - since).total_seconds() if since else 0,
+        has_good_call_between=news.is_account_good,
+    )
+    if is_absence_proven(standing.caps, seen):
+        return Verdict(A.ABSENT, "absent", _watch(standing, A.ABSENT, news.at), not_found=looks, not_found_since=since)
+    doubt_since = standing.doubt_since or standing.created_at
+    is_old = news.at - doubt_since >= timedelta(seconds=standing.caps.review_after_s)
+    return Verdict(
+        A.IN_DOUBT,
+        "not_found",
+        _next_look(standing, seen, news.at, draw),
+        review="waiting:in_doubt" if is_old else "",
+        not_found=looks,
+        not_found_since=since,
+    )
+
+
+def _looks(standing: Standing, news: News) -> tuple[int, datetime | None]:
+    """How many not-found answers count, and since when; none before the provider must know what it got."""
+    if standing.facts.quiet_s < 0:
+        return standing.not_found, standing.not_found_since
+    since, proves_at = standing.not_found_since, standing.absence_from
+    if since is None or (proves_at is not None and since < proves_at <= news.at):  # those before were too early
+        return 1, news.at
+    return standing.not_found + 1, since
+
+
+def _next_look(standing: Standing, seen: Facts, now: datetime, draw: float) -> Plan:
+    """When it may be sent again; else the schedule's next time, or sooner: when not finding it begins to prove."""
+    plan = _next(standing, DueKind.RESOLVE, now, draw)
+    caps = standing.caps
+    floor_at = now + timedelta(seconds=caps.poll.floor_s)
+    may_resend = allowed(caps, replace(seen, idle_s=caps.resend_min_gap_s))[Action.RESEND] is None
+    if may_resend and not caps.ask_may_create:
+        return replace(plan, at=max(now + timedelta(seconds=caps.resend_min_gap_s), floor_at))
+    if standing.absence_from is None:
+        return plan
+    proves_at = max(standing.absence_from, now + timedelta(seconds=SECOND_LOOK_S), floor_at)
+    return replace(plan, at=min(plan.at, proves_at))
 
 
 def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
@@ -154,6 +240,8 @@ def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
         return Verdict(A.ACCEPTED, "in_progress", _next(standing, DueKind.CHECK, news.at, draw), news.result.codes)
     if outcome in _FAILURES and not (news.result.codes or standing.codes):
         return _failed_reading(standing, news, draw)
+    if outcome is Outcome.PARTIAL:
+        return _partial_reading(standing, news, draw)
     if outcome is Outcome.NOT_FOUND:
         return _question_failed(standing, news, draw)
     return _conflict(standing, news, draw)
@@ -161,15 +249,48 @@ def _accepted(standing: Standing, news: News, draw: float) -> Verdict:
 
 def _failed_reading(standing: Standing, news: News, draw: float) -> Verdict:
     """A failure counts from the second reading that agrees, `failed_final_after_s` after the first."""
-    wait = timedelta(seconds=standing.caps.failed_final_after_s)
-    since = standing.failed_seen_at or news.at
-    readings = 2 if standing.failed_seen_at else 1
-    if is_failure_final(standing.caps, readings, (news.at - since).total_seconds()):
+    first_at = standing.failed_seen_at if standing.delivered_units is None else None
+    since = first_at or news.at
+    if is_failure_final(standing.caps, 2 if first_at else 1, (news.at - since).total_seconds()):
         return Verdict(A.FAILED, "failed", _watch(standing, A.FAILED, news.at), failed_seen_at=since)
-    plan = Plan(
-        DueKind.CHECK, max(since + wait, news.at + timedelta(seconds=standing.caps.poll.floor_s)), standing.tries, 0
-    )
-    return Verdict(A.ACCEPTED, "failed_once", plan, failed_seen_at=since)
+    return Verdict(A.ACCEPTED, "failed_once", _second_reading(standing, since, news.at), failed_seen_at=since)
+
+
+def _partial_reading(standing: Standing, news: News, draw: float) -> Verdict:
+    """Less was delivered than ordered: final like a failure, since what is missing is given back."""
+    done = units_done(standing, news.result)
+    if done is None:
+        return _conflict(standing, news, draw)
+    if done == standing.units:
+        return _delivered(standing, news, draw)
+    if done == 0:
+        return _failed_reading(standing, news, draw)
+    first_at = standing.failed_seen_at if standing.delivered_units == done else None
+    since = first_at or news.at
+    if is_failure_final(standing.caps, 2 if first_at else 1, (news.at - since).total_seconds()):
+        plan = _watch(standing, A.PARTIAL, news.at)
+        return Verdict(A.PARTIAL, "partial", plan, news.result.codes, failed_seen_at=since, delivered_units=done)
+    plan = _second_reading(standing, since, news.at)
+    return Verdict(A.ACCEPTED, "partial_once", plan, news.result.codes, failed_seen_at=since, delivered_units=done)
+
+
+def units_done(standing: Standing, result: Result) -> int | None:
+    """How many whole units of the attempt are delivered by the provider's numbers; None when these do not fit."""
+    codes = max(standing.codes, len({(code.value, code.pin) for code in result.codes}))
+    if result.delivered is None or result.remains is None:
+        return codes if standing.needs_code and 0 < codes <= standing.units else None
+    ordered = result.delivered + result.remains
+    done = result.delivered * standing.units / ordered if ordered else None
+    if done is None or done != int(done) or (standing.needs_code and codes != done):
+        return None
+    return None if codes and not done else int(done)
+
+
+def _second_reading(standing: Standing, since: datetime, now: datetime) -> Plan:
+    """When a reading that may still change is read again."""
+    caps = standing.caps
+    wait, floor = timedelta(seconds=caps.failed_final_after_s), timedelta(seconds=caps.poll.floor_s)
+    return Plan(DueKind.CHECK, max(since + wait, now + floor), standing.tries, 0)
 
 
 def _delivered(standing: Standing, news: News, draw: float) -> Verdict:
@@ -204,7 +325,8 @@ def _after_freeing(standing: Standing, news: News, draw: float) -> Verdict:
 
 
 def _ended(standing: Standing, news: News, draw: float) -> Verdict:
-    return Verdict(standing.state, "unchanged", None, news.result.codes)
+    plan = _watch(standing, standing.state, news.at)
+    return Verdict(standing.state, "unchanged", plan, news.result.codes, delivered_units=standing.delivered_units)
 
 
 def _conflict(standing: Standing, news: News, draw: float) -> Verdict:
@@ -219,13 +341,15 @@ def _question_failed(standing: Standing, news: News, draw: float) -> Verdict:
     state = A.IN_DOUBT if standing.state is A.SENDING else standing.state
     poll, hint = standing.caps.poll, news.result.retry_after_s
     gap = min(max(hint, poll.floor_s), poll.cap_s) if hint else error_gap_s(standing.errors, draw, floor_s=poll.floor_s)
-    plan = _plan_kind(standing, state)
+    kind = _plan_kind(standing, state)
+    if kind is DueKind.WATCH and _watch(standing, state, news.at) is None:
+        kind = None  # its window is over
     review = ""
     if state is A.IN_DOUBT:
         since = standing.doubt_since or standing.created_at
         review = "waiting:in_doubt" if news.at - since >= timedelta(seconds=standing.caps.review_after_s) else ""
-    due = Plan(plan, news.at + timedelta(seconds=gap), standing.tries, standing.errors + 1) if plan else None
-    return Verdict(state, "no_information", due, review=review, informs=False, failed_seen_at=standing.failed_seen_at)
+    due = Plan(kind, news.at + timedelta(seconds=gap), standing.tries, standing.errors + 1) if kind else None
+    return _uninformed(standing, state, "no_information", due, review)
 
 
 def _not_asked(standing: Standing, news: News) -> Verdict:
@@ -233,25 +357,38 @@ def _not_asked(standing: Standing, news: News) -> Verdict:
     state = A.IN_DOUBT if standing.state is A.SENDING else standing.state
     kind, caps = _plan_kind(standing, state), standing.caps
     if kind in (None, DueKind.WATCH):
-        return Verdict(state, "unchanged", None, informs=False, failed_seen_at=standing.failed_seen_at)
+        return _uninformed(standing, state, "unchanged", None, "")
     review = f"waiting:{news.barred}" if news.barred in UNASKABLE else ""
     gap = REMINDER if review else timedelta(seconds=max(caps.resend_min_gap_s, caps.poll.floor_s))
     plan = Plan(kind, news.at + gap, standing.tries, standing.errors)
-    return Verdict(state, "not_asked", plan, review=review, informs=False, failed_seen_at=standing.failed_seen_at)
+    return _uninformed(standing, state, "not_asked", plan, review)
+
+
+def _uninformed(standing: Standing, state: AttemptState, said: str, plan: Plan | None, review: str) -> Verdict:
+    """Nothing was learnt: what was read before still stands."""
+    return Verdict(
+        state,
+        said,
+        plan,
+        review=review,
+        informs=False,
+        failed_seen_at=standing.failed_seen_at,
+        delivered_units=standing.delivered_units,
+    )
 
 
 def _nothing_new(standing: Standing, news: News, draw: float) -> Verdict:
     kind = _plan_kind(standing, standing.state)
     plan = _next(standing, kind, news.at, draw) if kind else None
-    return Verdict(standing.state, "unchanged", plan, informs=False, failed_seen_at=standing.failed_seen_at)
+    return _uninformed(standing, standing.state, "unchanged", plan, "")
 
 
 def _plan_kind(standing: Standing, state: AttemptState) -> DueKind | None:
     if state is A.DELIVERED and standing.owes_code:
         return DueKind.CODE
-    return {A.IN_DOUBT: DueKind.RESOLVE, A.SENDING: DueKind.RESOLVE, A.ACCEPTED: DueKind.CHECK}.get(
-        state, DueKind.WATCH if str(state) in standing.caps.flipping else None
-    )
+    is_watched = state is A.ABANDONED or str(state) in standing.caps.flipping
+    kinds = {A.IN_DOUBT: DueKind.RESOLVE, A.SENDING: DueKind.RESOLVE, A.ACCEPTED: DueKind.CHECK}
+    return kinds.get(state, DueKind.WATCH if is_watched else None)
 
 
 def _first_check(standing: Standing, now: datetime) -> Plan:
@@ -261,9 +398,7 @@ def _first_check(standing: Standing, now: datetime) -> Plan:
 def _resolve_soon(standing: Standing, news: News) -> Plan:
     """The first look-up after a placing answer: the sender is back, so it waits the margin, not the whole window."""
     caps = standing.caps
-    quiet_at = standing.created_at + timedelta(
-        seconds=caps.send_window_s + caps.place_timeout_s + caps.resolve_margin_s
-    )
+    quiet_at = standing.quiet_at + timedelta(seconds=caps.resolve_margin_s)
     soon = news.at + timedelta(seconds=caps.poll.floor_s)
     if news.exchange is not None and news.result.duplicate:
         return Plan(DueKind.RESOLVE, soon, 0, 0)
@@ -280,9 +415,17 @@ def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan
 def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | None:
     """A final state that was seen to flip is watched at the cap until its window is over; others are closed."""
     caps = standing.caps
+    if state is A.ABANDONED:
+        return watch_abandoned(standing.closed_at or now, caps, now)
     ends_at = (standing.closed_at or now) + timedelta(seconds=caps.final_after_s)
     at = now + timedelta(seconds=caps.poll.cap_s)
     return Plan(DueKind.WATCH, at, standing.tries + 1, 0) if str(state) in caps.flipping and at <= ends_at else None
+
+
+def watch_abandoned(closed_at: datetime, caps: Capabilities, now: datetime) -> Plan | None:
+    """When to ask next about an attempt that a person gave up: at the cap, then at a tenth of its age."""
+    gap = max(timedelta(seconds=caps.poll.cap_s), (now - closed_at) / 10)
+    return Plan(DueKind.WATCH, now + gap, 0, 0) if now + gap <= closed_at + WATCH_ABANDONED else None
 
 
 def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdict:
@@ -296,7 +439,7 @@ def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdi
 
 
 _FAILURES = frozenset({Outcome.REJECTED, Outcome.OUT_OF_STOCK, Outcome.INSUFFICIENT_BALANCE})
-_CONFLICTS = frozenset({Outcome.PARTIAL, Outcome.REVERSED})
+_CONFLICTS = frozenset({Outcome.REVERSED})
 _NEWS_OF_EXISTENCE = frozenset({Outcome.ACCEPTED, Outcome.COMPLETED})
 
 Decider = Callable[[Standing, News, float], Verdict]

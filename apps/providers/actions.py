@@ -14,6 +14,9 @@ from apps.providers.contract import Capabilities
 SECOND_LOOK_S = 60.0
 """Seconds between the two typed not-found answers that may prove an absence."""
 
+MOST_SENDS = 3
+"""Times that one purchase is sent under its reference at most; then only asking and people are left."""
+
 
 class Action(StrEnum):
     """What the hub, or a person through it, might do about an attempt."""
@@ -47,6 +50,7 @@ class Why(StrEnum):
     EXISTS = "exists"  # the provider has it
     MAY_EXIST = "may_exist"  # nothing proves that the provider does not have it
     NOT_PROVEN_SAFE = "not_proven_safe"  # the same reference again may buy a second time
+    SENT_OFTEN = "sent_often"  # more of the same will not tell us more
     TOO_SOON = "too_soon"  # the least gap between two requests is not over
     REFERENCE_TOO_OLD = "reference_too_old"  # the provider may have forgotten it, and would buy again
     WINDOW_OVER = "window_over"  # the provider does not remember orders of this age
@@ -79,6 +83,7 @@ class Facts:
     has_good_call_between: bool = False
     failed_readings: int = 0
     failed_span_s: float = 0
+    sends: int = 1
 
 
 def allowed(caps: Capabilities, facts: Facts) -> dict[Action, Why | None]:
@@ -95,8 +100,7 @@ def is_absence_proven(caps: Capabilities, facts: Facts) -> bool:
     """Two typed not-found answers with a good call between them, after the time that the provider's caps demand."""
     return (
         caps.absent_after_s is not None
-        and facts.quiet_s >= 0
-        and facts.age_s >= caps.absent_after_s
+        and facts.quiet_s >= caps.absent_after_s
         and facts.not_found >= 2
         and facts.not_found_span_s >= SECOND_LOOK_S
         and facts.has_good_call_between
@@ -113,6 +117,8 @@ def _why_not_resend(caps: Capabilities, facts: Facts) -> Iterator[Why]:
         yield _standing(facts)
     if facts.known is Known.IN_DOUBT and not caps.resend_same_ref_safe:
         yield Why.NOT_PROVEN_SAFE
+    if facts.known is Known.IN_DOUBT and facts.sends >= MOST_SENDS:
+        yield Why.SENT_OFTEN
     if facts.known is Known.IN_DOUBT and facts.quiet_s < 0:
         yield Why.IN_FLIGHT
     if not facts.is_money_held or (facts.known is Known.IN_DOUBT and not facts.is_holding):

@@ -108,6 +108,10 @@ def _contradictions(caps: Capabilities) -> Iterator[tuple[bool, str]]:
     yield caps.ref_format == "uuid4" and caps.ref_max_len < 36, "a uuid4 does not fit the longest reference"
     yield absent_s is not None and not caps.find_by_own_ref, "absence is proven by a look-up only"
     yield absent_s is not None and caps.ask_may_create, "where asking may buy, not-found proves nothing"
+    yield (
+        absent_s is not None and not caps.balance_check,
+        "absence needs a balance to read, as a sign of a good login",
+    )
     yield absent_s is not None and absent_s < last_arrival_s, f"absence is proven after {last_arrival_s:g} s at least"
     yield caps.ask_may_create and not caps.resend_same_ref_safe, "asking is a re-send there, so it must be safe"
     yield caps.ask_may_create and caps.ref_max_age_s is None, "asking is a re-send there, so references must age"

@@ -50,7 +50,7 @@ FAILED = [
 
 def all_facts() -> Iterator[Facts]:
     """Every combination that makes a difference."""
-    ages, idles, quiets = (1.0, 899.0, 900.0, 7 * DAY, 90 * DAY, 91 * DAY), (59.0, 60.0), (-1.0, 0.0)
+    ages, idles, quiets = (1.0, 7 * DAY, 90 * DAY, 91 * DAY), (59.0, 60.0), (-1.0, 0.0, 899.0, 900.0)
     flags = (False, True)
     for known in Known:
         readings = NOT_FOUND if known in (Known.IN_DOUBT, Known.SENDING) else FAILED if known is Known.FAILED else [{}]
@@ -79,7 +79,7 @@ def worlds(caps: Capabilities, facts: Facts) -> set[str]:
     if facts.quiet_s < 0:
         return {"absent", "arriving", "bought"}
     looked_twice = facts.not_found == 2 and facts.not_found_span_s >= 60 and facts.has_good_call_between
-    is_gone = caps.absent_after_s is not None and facts.age_s >= 900 and looked_twice
+    is_gone = caps.absent_after_s is not None and facts.quiet_s >= 900 and looked_twice
     return {"absent"} if is_gone else {"absent", "bought"}
 
 
@@ -174,7 +174,7 @@ class TestKnownStories:
 
     def test_not_found_proves_nothing_before_the_grace(self) -> None:
         twice = replace(IN_DOUBT, not_found=2, not_found_span_s=60, has_good_call_between=True)
-        assert allowed(PROVES_ABSENCE, replace(twice, age_s=899))[Action.RELEASE] is Why.MAY_EXIST
+        assert allowed(PROVES_ABSENCE, replace(twice, quiet_s=899))[Action.RELEASE] is Why.MAY_EXIST
         assert allowed(PROVES_ABSENCE, replace(twice, quiet_s=-1))[Action.RELEASE] is Why.IN_FLIGHT
         assert allowed(PROVES_ABSENCE, replace(twice, not_found=1))[Action.RELEASE] is Why.MAY_EXIST
         assert allowed(PROVES_ABSENCE, replace(twice, has_good_call_between=False))[Action.RELEASE] is Why.MAY_EXIST

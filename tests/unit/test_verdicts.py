@@ -7,15 +7,16 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from apps.orders.news import News, Verb
 from apps.orders.states import ATTEMPT_EDGES, FREEING, HOLDING, AttemptState, DueKind
-from apps.orders.verdicts import PIN_ALARM, Plan, Standing, Verdict, decide
-from apps.providers.actions import UNASKABLE, Why
-from apps.providers.contract import Code, Outcome, PollPlan, Result
+from apps.orders.verdicts import PIN_ALARM, REFUSALS, Plan, Standing, Verdict, decide
+from apps.providers.actions import UNASKABLE, Facts, Known, Why
+from apps.providers.contract import Capabilities, Code, Outcome, PollPlan, Result
 from apps.providers.registry import load_adapter
 
 A = AttemptState
@@ -50,6 +51,8 @@ PLAIN = Standing(
     tries=0,
     errors=0,
     caps=CAPS,
+    facts=Facts(Known.IN_DOUBT, 300.0, 60.0, 250.0, is_money_held=True, is_holding=True),
+    send_deadline_at=CREATED + timedelta(seconds=20),
 )
 
 VERBS: tuple[Verb, ...] = ("place", "find", "status")
@@ -202,8 +205,9 @@ class TestEveryDecision:
 
     def test_plans_nothing_only_for_a_closed_state(self) -> None:
         closed = {(verdict.state, item.at) for _, item, verdict in decided() if verdict.plan is None}
-        final = (A.REFUSED, A.NOT_SENT, A.ABSENT, A.ABANDONED, A.DELIVERED, A.PARTIAL, A.REVERSED)
+        final = (A.REFUSED, A.NOT_SENT, A.ABSENT, A.DELIVERED, A.PARTIAL, A.REVERSED)
         # A failure can flip here: it is watched, and closed when its window of twelve hours is over.
+        # What a person gave up is watched longer than these cases last.
         assert closed == {(state, at) for state in final for at in (NOW, DEADLINE)} | {(A.FAILED, DEADLINE)}
 
     def test_plans_never_sooner_than_the_providers_least_gap(self) -> None:
@@ -213,7 +217,7 @@ class TestEveryDecision:
 
     def test_plans_at_most_the_cap_ahead(self) -> None:
         for _, item, verdict in decided():
-            if verdict.plan is not None:
+            if verdict.plan is not None and verdict.state is not A.ABANDONED:
                 assert verdict.plan.at - item.at <= timedelta(seconds=600)
 
     def test_keeps_every_code_it_was_given(self) -> None:
@@ -570,3 +574,177 @@ class TestASureFailure:
         sure = replace(PLAIN, caps=replace(CAPS, failed_final_after_s=0))
         assert decide(sure, news(Outcome.REJECTED), 0.5).state is A.FAILED
         assert decide(PLAIN, news(Outcome.REJECTED), 0.5).state is A.ACCEPTED
+
+
+PROVES_ABSENCE = replace(CAPS, absent_after_s=900.0)
+SENDS_AGAIN = replace(CAPS, dedup="returns_original", resend_same_ref_safe=True, resend_min_gap_s=60)
+QUIET_AT = CREATED + timedelta(seconds=20 + CAPS.place_timeout_s)
+PROVES_AT = QUIET_AT + timedelta(seconds=900)
+
+
+def lost(caps: Capabilities, at: datetime, **changes: Any) -> Standing:
+    """An attempt in doubt, as it is at a moment."""
+    facts = replace(
+        PLAIN.facts, age_s=(at - CREATED).total_seconds(), quiet_s=(at - QUIET_AT).total_seconds(), idle_s=0.0
+    )
+    return replace(PLAIN, state=A.IN_DOUBT, doubt_since=CREATED, caps=caps, facts=facts, **changes)
+
+
+def not_found(standing: Standing, at: datetime, *, is_account_good: bool = True) -> Verdict:
+    return decide(standing, replace(news(Outcome.NOT_FOUND, "find", at=at), is_account_good=is_account_good), 0.5)
+
+
+class TestALookThatFindsNothing:
+    def test_does_not_count_while_the_request_may_still_arrive(self) -> None:
+        at = QUIET_AT - timedelta(seconds=1)
+        verdict = not_found(lost(PROVES_ABSENCE, at), at)
+        assert (verdict.state, verdict.not_found, verdict.not_found_since) == (A.IN_DOUBT, 0, None)
+
+    def test_counts_from_then_on(self) -> None:
+        verdict = not_found(lost(CAPS, QUIET_AT), QUIET_AT)
+        assert (verdict.state, verdict.not_found, verdict.not_found_since) == (A.IN_DOUBT, 1, QUIET_AT)
+
+    def test_counts_anew_from_when_it_can_prove_something(self) -> None:
+        early = {"not_found": 7, "not_found_since": PROVES_AT - timedelta(seconds=1)}
+        verdict = not_found(lost(PROVES_ABSENCE, PROVES_AT, **early), PROVES_AT)
+        assert (verdict.state, verdict.not_found, verdict.not_found_since) == (A.IN_DOUBT, 1, PROVES_AT)
+
+    def test_proves_an_absence_with_the_second_one_a_minute_later(self) -> None:
+        at = PROVES_AT + timedelta(seconds=60)
+        verdict = not_found(lost(PROVES_ABSENCE, at, not_found=1, not_found_since=PROVES_AT), at)
+        assert (verdict.state, verdict.said, verdict.plan) == (A.ABSENT, "absent", None)
+
+    def test_proves_nothing_sooner(self) -> None:
+        at = PROVES_AT + timedelta(seconds=59)
+        assert not_found(lost(PROVES_ABSENCE, at, not_found=1, not_found_since=PROVES_AT), at).state is A.IN_DOUBT
+
+    def test_proves_nothing_where_the_account_may_not_be_known_any_more(self) -> None:
+        at = PROVES_AT + timedelta(seconds=60)
+        standing = lost(PROVES_ABSENCE, at, not_found=1, not_found_since=PROVES_AT)
+        assert not_found(standing, at, is_account_good=False).state is A.IN_DOUBT
+
+    def test_proves_nothing_where_it_never_does(self) -> None:
+        at = PROVES_AT + timedelta(days=3)
+        verdict = not_found(lost(CAPS, at, not_found=99, not_found_since=QUIET_AT), at)
+        assert (verdict.state, verdict.not_found, verdict.review) == (A.IN_DOUBT, 100, "waiting:in_doubt")
+
+    def test_is_remembered_through_a_question_that_failed(self) -> None:
+        standing = lost(PROVES_ABSENCE, PROVES_AT, not_found=1, not_found_since=PROVES_AT)
+        verdict = decide(standing, news(Outcome.UNKNOWN, "find", at=PROVES_AT), 0.5)
+        assert (verdict.not_found, verdict.not_found_since) == (1, PROVES_AT)
+
+    def test_is_followed_by_one_just_when_it_can_prove_something(self) -> None:
+        at = PROVES_AT - timedelta(seconds=200)
+        plan = not_found(lost(PROVES_ABSENCE, at, tries=9), at).plan
+        assert plan is not None
+        assert plan.at == PROVES_AT
+
+    def test_is_followed_by_the_second_one_after_a_minute(self) -> None:
+        plan = not_found(lost(PROVES_ABSENCE, PROVES_AT, tries=9), PROVES_AT).plan
+        assert plan is not None
+        assert plan.at == PROVES_AT + timedelta(seconds=60)
+
+    def test_is_followed_by_a_send_when_the_least_gap_is_over(self) -> None:
+        plan = not_found(lost(SENDS_AGAIN, QUIET_AT, tries=9), QUIET_AT).plan
+        assert plan is not None
+        assert plan.at == QUIET_AT + timedelta(seconds=60)
+
+    def test_is_followed_by_the_schedule_where_asking_is_a_send_of_its_own(self) -> None:
+        caps = replace(SENDS_AGAIN, ask_may_create=True, ref_max_age_s=86_400.0)
+        plan = not_found(lost(caps, QUIET_AT, tries=9), QUIET_AT).plan
+        assert plan is not None
+        assert plan.at == QUIET_AT + timedelta(seconds=600)
+
+
+class TestTheAnswerToASecondSend:
+    @pytest.mark.parametrize("outcome", [*sorted(REFUSALS), Outcome.NOT_SENT, Outcome.UNKNOWN])
+    def test_says_nothing_of_the_first_when_it_is_no(self, outcome: Outcome) -> None:
+        standing = replace(PLAIN, state=A.SENDING, is_resend=True, send_no=2, doubt_since=CREATED)
+        verdict = answered(standing, outcome, "place", send_no=2)
+        assert (verdict.state, verdict.said) == (A.IN_DOUBT, "in_doubt")
+        assert verdict.plan is not None
+
+    def test_is_adopted_when_it_is_yes(self) -> None:
+        standing = replace(PLAIN, state=A.SENDING, is_resend=True, send_no=2, doubt_since=CREATED)
+        assert answered(standing, Outcome.ACCEPTED, "place", send_no=2).state is A.ACCEPTED
+        assert answered(standing, Outcome.COMPLETED, "place", send_no=2, codes=PIN).state is A.DELIVERED
+
+    def test_of_one_that_never_left_is_a_refusal_like_any_other(self) -> None:
+        rearmed = replace(PLAIN, state=A.SENDING, send_no=2)
+        assert answered(rearmed, Outcome.REJECTED, "place", send_no=2).state is A.REFUSED
+
+
+def told_parts(standing: Standing, delivered: int, remains: int, at: datetime = NOW, **more: Any) -> Verdict:
+    result = Result(Outcome.PARTIAL, "ref", delivered=Decimal(delivered), remains=Decimal(remains), **more)
+    return decide(standing, News(1, 1, "status", result, None, at, 0, 1), 0.5)
+
+
+class TestAPartDelivery:
+    FIVE = replace(PLAIN, needs_code=False, units=5)
+
+    def test_is_read_twice_before_it_counts(self) -> None:
+        verdict = told_parts(self.FIVE, 3, 2)
+        assert (verdict.state, verdict.said, verdict.delivered_units) == (A.ACCEPTED, "partial_once", 3)
+        assert verdict.failed_seen_at == NOW
+        assert verdict.plan == Plan(DueKind.CHECK, NOW + timedelta(seconds=60), 0, 0)
+
+    def test_counts_when_both_readings_agree(self) -> None:
+        standing = replace(self.FIVE, delivered_units=3, failed_seen_at=NOW - timedelta(seconds=60))
+        verdict = told_parts(standing, 3, 2)
+        assert (verdict.state, verdict.said, verdict.delivered_units) == (A.PARTIAL, "partial", 3)
+
+    @pytest.mark.parametrize("first", [2, None])
+    def test_begins_again_when_they_do_not(self, first: int | None) -> None:
+        standing = replace(self.FIVE, delivered_units=first, failed_seen_at=NOW - timedelta(seconds=60))
+        verdict = told_parts(standing, 3, 2)
+        assert (verdict.state, verdict.delivered_units, verdict.failed_seen_at) == (A.ACCEPTED, 3, NOW)
+
+    def test_is_no_first_reading_of_a_failure(self) -> None:
+        standing = replace(self.FIVE, delivered_units=3, failed_seen_at=NOW - timedelta(seconds=60))
+        verdict = answered(standing, Outcome.REJECTED)
+        assert (verdict.state, verdict.failed_seen_at, verdict.delivered_units) == (A.ACCEPTED, NOW, None)
+
+    def test_counts_the_panel_s_units_by_the_order_s(self) -> None:
+        assert told_parts(self.FIVE, 3000, 2000).delivered_units == 3
+
+    def test_of_all_is_a_delivery_and_of_nothing_a_failure(self) -> None:
+        assert told_parts(self.FIVE, 5, 0).state is A.DELIVERED
+        assert told_parts(self.FIVE, 0, 5).said == "failed_once"
+
+    @pytest.mark.parametrize(("delivered", "remains"), [(2500, 2500), (1, 6), (0, 0)])
+    def test_that_is_no_whole_unit_is_a_person_s(self, delivered: int, remains: int) -> None:
+        verdict = told_parts(self.FIVE, delivered, remains)
+        assert (verdict.state, verdict.review) == (A.ACCEPTED, "conflict:partial")
+
+    def test_of_codes_is_as_many_units_as_codes(self) -> None:
+        codes = tuple(Code(f"AAAA-{n}") for n in range(3))
+        standing = replace(self.FIVE, needs_code=True)
+        told = decide(standing, news(Outcome.PARTIAL, codes=codes), 0.5)
+        assert (told.said, told.delivered_units, told.codes) == ("partial_once", 3, codes)
+        assert told_parts(standing, 4, 1, codes=codes).review == "conflict:partial"
+
+    def test_is_not_touched_any_more(self) -> None:
+        standing = replace(self.FIVE, state=A.PARTIAL, delivered_units=3)
+        verdict = answered(standing, Outcome.REJECTED)
+        assert (verdict.state, verdict.delivered_units) == (A.PARTIAL, 3)
+
+
+class TestWhatAPersonGaveUp:
+    def plan(self, closed_ago: timedelta, outcome: Outcome = Outcome.ACCEPTED) -> Plan | None:
+        return answered(replace(PLAIN, state=A.ABANDONED, closed_at=NOW - closed_ago), outcome).plan
+
+    def test_is_watched_at_the_cap_then_ever_more_seldom(self) -> None:
+        assert self.plan(timedelta(0)) == Plan(DueKind.WATCH, NOW + timedelta(seconds=600), 0, 0)
+        assert self.plan(timedelta(days=1)) == Plan(DueKind.WATCH, NOW + timedelta(hours=2.4), 0, 0)
+
+    def test_is_closed_after_a_month(self) -> None:
+        assert self.plan(timedelta(days=29)) is None
+
+    @pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.AUTH_ERROR])
+    def test_is_asked_again_after_a_failed_question_until_then(self, outcome: Outcome) -> None:
+        assert self.plan(timedelta(days=1), outcome) is not None
+        assert self.plan(timedelta(days=29), outcome) is None
+
+    def test_is_surplus_when_it_comes_after_all(self) -> None:
+        verdict = answered(replace(PLAIN, state=A.ABANDONED, closed_at=NOW), Outcome.COMPLETED, codes=PIN)
+        assert (verdict.state, verdict.is_late, verdict.codes) == (A.DELIVERED, True, PIN)
