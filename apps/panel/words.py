@@ -83,7 +83,7 @@ STATUS_SENTENCES: Words = {
 ATTEMPT_SENTENCES: Words = {
     "sending": _("Being sent at this moment."),
     "accepted": _("The provider has accepted it and is working on it."),
-    "in_doubt": _("In doubt: no certain answer came. It is looked up by its reference and never bought again."),
+    "in_doubt": _("In doubt: no certain answer came. It is looked up by its reference and never bought twice."),
 }
 
 STEP_NAMES: Words = {
@@ -140,9 +140,13 @@ EVENTS: Words = {
     "accepted": _("The provider accepted"),
     "in_doubt": _("In doubt: no certain answer"),
     "not_found": _("The provider does not know the reference (no proof yet)"),
+    "absent": _("Proven: the provider never got it"),
+    "sent_again": _("Sent again under the same reference, which the provider buys once"),
     "in_progress": _("In progress at the provider"),
     "failed_once": _("First reading of a failure; it counts when a second one agrees"),
     "failed": _("Failed at the provider"),
+    "partial_once": _("First reading of a part delivery; it counts when a second one agrees"),
+    "partial": _("A part was delivered; the rest goes back to the customer"),
     "delivered": _("Delivered"),
     "delivered_without_code": _("Delivered, the PIN is missing"),
     "code_arrived": _("The PIN arrived"),
@@ -203,6 +207,7 @@ WHY_NOT: Words = {
     "exists": _("the provider has it"),
     "may_exist": _("nothing proves that the provider does not have it"),
     "not_proven_safe": _("the same reference again might buy a second time"),
+    "sent_often": _("it was sent often enough"),
     "too_soon": _("the provider wants a longer pause"),
     "reference_too_old": _("its reference is too old"),
     "window_over": _("the provider does not remember orders of this age"),

@@ -37,7 +37,8 @@ pytestmark = pytest.mark.both_databases
 PRICE = 35_000_000
 COST = 31_500_000
 
-ONLY_WHERE_ASKING_MAY_BUY = frozenset({"ask.before_first_byte"})
+ELSEWHERE = frozenset({"ask.before_first_byte", "resend.before_commit", "resend.after_commit"})
+"""Points of orders at other protocols: where asking may buy, and where a lost purchase is sent again."""
 
 ONE_LIFE = (
     ("create.before_commit", 1),
@@ -141,7 +142,7 @@ class TestACrash:
         life.begin()
         checkpoints.set_hook(None)
         assert tuple(passed) == ONE_LIFE
-        assert {name for name, _ in ONE_LIFE} == CHECKPOINTS - ONLY_WHERE_ASKING_MAY_BUY
+        assert {name for name, _ in ONE_LIFE} == CHECKPOINTS - ELSEWHERE
         check_whole(stage, Order.objects.get())
 
     @pytest.mark.parametrize(("name", "time"), ONE_LIFE)

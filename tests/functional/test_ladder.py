@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from apps.common import clock
+from apps.common import checkpoints, clock
 from apps.orders import due, monitoring
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderEvent, OrderUnit
 from apps.orders.states import AttemptState, DueKind, OrderStatus
@@ -217,6 +218,42 @@ class TestASecondSend:
         assert monitoring.send_again(claim) is not None
         assert monitoring.send_again(claim) is None
         assert placings(stage, attempt) == before + 1
+
+
+class Crash(BaseException):
+    """The process is gone: nothing that catches `Exception` can help."""
+
+
+class TestACrashInASecondSend:
+    """C10 and C11 once more: the first send may have bought, the second may have left."""
+
+    @pytest.mark.parametrize(
+        "point", ["resend.before_commit", "resend.after_commit", "dispatch.before_first_byte", "dispatch.after_send"]
+    )
+    @pytest.mark.parametrize("first", ["reset_before", "accept_then_reset"])
+    def test_still_buys_once(self, stage: Stage, point: str, first: str) -> None:
+        order = place(stage, client_api_shop(stage), place=first, visible_after_s=100)
+        monitoring.sweep()
+        with dialect(stage, "client_api") as control:
+            control.set_fate(recipient=order.user_identifier, complete_after_s=5)
+        stage.move_to(DueCheck.objects.get(order=order).next_at)
+        monitoring.sweep()
+        stage.move_to(DueCheck.objects.get(order=order).next_at)
+        [claim] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
+        checkpoints.set_hook(lambda name: die() if name == point else None)
+        with pytest.raises(Crash):
+            monitoring.send_again(claim)
+        checkpoints.set_hook(None)
+        stage.run_until_quiet()
+        assert standing_of(order) == ("completed", "completed", "")
+        assert len(bought_by(stage, order)) == 1
+        check_invariants()
+
+
+def die() -> None:
+    """The connection breaks without a commit."""
+    connection.close()
+    raise Crash
 
 
 class TestAnAbsence:

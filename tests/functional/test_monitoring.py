@@ -22,7 +22,7 @@ from apps.orders import due, monitoring, outcomes, services
 from apps.orders.due import Claim
 from apps.orders.evidence import store_codes
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent
-from apps.orders.monitoring import Answered, Batch
+from apps.orders.monitoring import Answered, Batch, Told
 from apps.orders.news import News
 from apps.orders.questions import Question
 from apps.orders.states import DueKind
@@ -397,7 +397,7 @@ class TestAnAnswer:
         claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence)
         question = Question(claim, attempt, "status", None, 1)
         foreign = Result(Outcome.COMPLETED, "999999999999999999", codes=(Code("FOREIGN"),))
-        [news] = Answered(Batch((question,)), {attempt.reference: foreign}, None).news(clock.now())
+        [news] = Answered(Batch((question,)), Told({attempt.reference: foreign}), None).news(clock.now())
         assert news.result == Result(Outcome.UNKNOWN, attempt.reference, reason_code="no_answer_for_this_reference")
         outcomes.apply([news])
         assert pins_of(order) == []
@@ -407,7 +407,7 @@ class TestAnAnswer:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
         question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status", None, 1)
-        [news] = Answered(Batch((question,)), {}, None).news(clock.now())
+        [news] = Answered(Batch((question,)), Told({}), None).news(clock.now())
         assert news.result.outcome is Outcome.UNKNOWN
 
     @pytest.mark.parametrize("fault", ["500", "html", "empty", "hang", "reset", "cut", "flood", "auth_empty"])
