@@ -19,7 +19,7 @@ from apps.common.backoff import error_gap_s
 from apps.common.checkpoints import checkpoint
 from apps.common.logs import get_logger
 from apps.common.money import BadAmount, Money, to_micros
-from apps.orders import due, machine, routing, wake
+from apps.orders import due, ladder, machine, routing, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
@@ -162,6 +162,8 @@ def settle(news: News) -> Change:
     result = _fold(order, verdict, news.at) if units["held"] else None
     _move_money(order, attempt, verdict, result, evidence, news.at)
     is_told |= _change_order(order, verdict, result, news.at)
+    if verdict.state is A.IN_DOUBT and verdict.review and attempt.integration.caps().balance_check:
+        ladder.record_comparison(order, attempt, news.at)
     return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes))
 
 

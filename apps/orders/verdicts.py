@@ -28,6 +28,9 @@ PIN_ALARM = timedelta(minutes=15)
 REMINDER = timedelta(days=1)
 """An order that nobody may be asked about any more is looked at again this often, until a person has decided."""
 
+AFTER_BALANCES = timedelta(minutes=10)
+"""Where nobody may be asked, the first look comes when the account's balance was read once more."""
+
 WATCH_ABANDONED = timedelta(days=30)
 """An attempt that a person gave up is asked about this long, ever more seldom: what it still delivers is ours."""
 
@@ -359,7 +362,9 @@ def _not_asked(standing: Standing, news: News) -> Verdict:
     if kind in (None, DueKind.WATCH):
         return _uninformed(standing, state, "unchanged", None, "")
     review = f"waiting:{news.barred}" if news.barred in UNASKABLE else ""
-    gap = REMINDER if review else timedelta(seconds=max(caps.resend_min_gap_s, caps.poll.floor_s))
+    is_new = state is A.IN_DOUBT and news.at < standing.quiet_at + AFTER_BALANCES
+    reminder = AFTER_BALANCES if is_new else REMINDER
+    gap = reminder if review else timedelta(seconds=max(caps.resend_min_gap_s, caps.poll.floor_s))
     plan = Plan(kind, news.at + gap, standing.tries, standing.errors)
     return _uninformed(standing, state, "not_asked", plan, review)
 

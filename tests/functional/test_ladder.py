@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from apps.orders import due, monitoring
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderEvent, OrderUnit
 from apps.orders.states import AttemptState, DueKind, OrderStatus
 from apps.orders.verdicts import Plan
-from apps.providers import troubles
-from apps.providers.contract import Outcome
+from apps.providers import balances, troubles
+from apps.providers.contract import Balance, Outcome
 from apps.providers.models import PackageMapping
 from tests.factories import (
     Shop,
@@ -273,6 +274,54 @@ class TestAnAbsence:
         order = self.lose(stage, auth_fails_on=["bakiye_kontrol"])
         assert Attempt.objects.get(order=order).state == A.IN_DOUBT
         assert sums_of(order) == {"hold": order.price_micros}
+
+
+class TestTheBalanceOfAnSmmPanel:
+    """It has no reference to ask by: what is left is whether our money there moved, which a person may weigh."""
+
+    LINK = "https://example.invalid/lost"
+
+    def lose(self, stage: Stage, lost: str, *also: str) -> tuple[Order, list[str]]:
+        """An order without an answer between two readings of the balance; the links of others bought meanwhile."""
+        shop = TestAnSmmPanel().shop(stage)
+        balances.read_balances([shop.integration])
+        order = place(stage, shop, self.LINK, place=lost)
+        for number, fate in enumerate(also):
+            place(stage, shop, f"{self.LINK}/{number}", place=fate)
+        monitoring.sweep()
+        stage.move(120)
+        monitoring.sweep()
+        balances.read_balances([shop.integration])
+        stage.run_until_quiet(for_s=3600)
+        assert standing_of(order) == ("review", "unknown", "waiting:no_name")
+        return order, [kind for kind in story_of(order) if kind.startswith("balance_")]
+
+    def test_that_fell_by_the_cost_speaks_for_a_purchase(self, stage: Stage) -> None:
+        order, told = self.lose(stage, "accept_then_reset")
+        assert told == ["balance_fits_purchase"]
+        assert sums_of(order) == {"hold": order.price_micros}
+        [event] = OrderEvent.objects.filter(order=order, kind="balance_fits_purchase")
+        assert event.data["before_micros"] - event.data["after_micros"] == event.data["expected_micros"] == 900_000
+
+    def test_that_did_not_move_speaks_against_one(self, stage: Stage) -> None:
+        assert self.lose(stage, "reset_before")[1] == ["balance_fits_none"]
+
+    def test_is_cleared_of_what_others_bought_meanwhile(self, stage: Stage) -> None:
+        assert self.lose(stage, "accept_then_reset", "accept", "accept")[1] == ["balance_fits_purchase"]
+        assert self.lose(stage, "reset_before", "accept", "refuse")[1] == ["balance_fits_none"]
+
+    def test_says_nothing_beside_another_in_doubt(self, stage: Stage) -> None:
+        assert self.lose(stage, "accept_then_reset", "reset_before")[1] == ["balance_says_nothing"]
+
+    def test_says_nothing_when_money_was_added(self, stage: Stage) -> None:
+        shop = TestAnSmmPanel().shop(stage)
+        balances.read_balances([shop.integration])
+        order = place(stage, shop, self.LINK, place="accept_then_reset")
+        monitoring.sweep()
+        stage.move(120)
+        balances.record_balance(shop.integration, Balance(Decimal("123456"), "USD"), clock.now())
+        stage.run_until_quiet(for_s=3600)
+        assert [kind for kind in story_of(order) if kind.startswith("balance_")] == ["balance_says_nothing"]
 
 
 class TestAPartDelivery:

@@ -516,7 +516,13 @@ class TestAQuestionThatMustNotBePut:
         after = A.IN_DOUBT if state is A.SENDING else state
         kind = DueKind.CHECK if state is A.ACCEPTED else DueKind.RESOLVE
         assert (verdict.state, verdict.said, verdict.review) == (after, "not_asked", f"waiting:{why}")
-        assert verdict.plan == Plan(kind, NOW + timedelta(days=1), 3, 1)
+        gap = timedelta(days=1) if state is A.ACCEPTED else timedelta(minutes=10)
+        assert verdict.plan == Plan(kind, NOW + gap, 3, 1)
+
+    def test_in_doubt_for_some_minutes_waits_a_day_too(self) -> None:
+        old = CREATED - timedelta(minutes=10)
+        verdict = self.barred(A.IN_DOUBT, Why.NO_NAME, send_deadline_at=old)
+        assert verdict.plan == Plan(DueKind.RESOLVE, NOW + timedelta(days=1), 3, 1)
 
     def test_yet_waits_for_the_provider_s_pause(self) -> None:
         verdict = self.barred(A.IN_DOUBT, Why.TOO_SOON)
