@@ -208,6 +208,26 @@ class TestASecondSend:
         attempt = Attempt.objects.get(order=order)
         assert (attempt.send_no, attempt.not_found) == (1, 2)
 
+    def test_is_not_made_when_the_rules_say_so_at_the_last_moment(self, stage: Stage) -> None:
+        shop, order = self.shop_with_a_lost_order(stage)
+        stage.move_to(DueCheck.objects.get(order=order).next_at)
+        monitoring.sweep()
+        stage.move_to(DueCheck.objects.get(order=order).next_at)
+        [claim] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
+        troubles.pause(shop.integration, Outcome.AUTH_ERROR, clock.now(), 600)
+        assert monitoring.send_again(claim) is None
+        assert Attempt.objects.get(order=order).send_no == 1
+
+    def test_is_not_made_by_a_claim_that_was_overtaken(self, stage: Stage) -> None:
+        _, order = self.shop_with_a_lost_order(stage)
+        stage.move_to(DueCheck.objects.get(order=order).next_at)
+        monitoring.sweep()
+        stage.move_to(DueCheck.objects.get(order=order).next_at)
+        [old] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
+        [new] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60), is_forced=True)
+        assert monitoring.send_again(old) is None
+        assert monitoring.send_again(new) is not None
+
     def test_by_two_at_once_is_made_once(self, stage: Stage) -> None:
         _, order = self.shop_with_a_lost_order(stage)
         stage.move_to(DueCheck.objects.get(order=order).next_at)
@@ -354,4 +374,5 @@ class TestAPartDelivery:
         assert len(bought_by(stage, order)) == 1
         order.refresh_from_db()
         assert order.captured_micros == 3 * order.unit_price_micros
+        assert (attempt.cost_micros, order.cost_micros, order.expected_cost_micros) == (270_000, 270_000, 270_000)
         check_invariants()
