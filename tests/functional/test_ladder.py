@@ -10,12 +10,13 @@ import pytest
 from django.db import connection
 
 from apps.common import checkpoints, clock
-from apps.orders import due, monitoring
+from apps.orders import due, monitoring, outcomes
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderEvent, OrderUnit
+from apps.orders.news import News
 from apps.orders.states import AttemptState, DueKind, OrderStatus
 from apps.orders.verdicts import Plan
 from apps.providers import balances, troubles
-from apps.providers.contract import Balance, Outcome
+from apps.providers.contract import Balance, Outcome, Result
 from apps.providers.models import PackageMapping
 from tests.factories import (
     Shop,
@@ -361,8 +362,12 @@ class TestAPartDelivery:
         with dialect(stage, "smm_v2") as control:
             control.set_fate(recipient=link, final="partial", delivered="300", complete_after_s=10)
         order = order_from(shop, link, quantity=5)
-        stage.run_until_quiet()
+        monitoring.sweep()
         attempt = Attempt.objects.get(order=order)
+        full = Result(Outcome.ACCEPTED, attempt.reference, cost=Decimal("0.45"))  # what the panel charged at first
+        outcomes.apply([News(attempt.pk, order.pk, "status", full, None, clock.now(), -1, 1)])
+        stage.run_until_quiet()
+        attempt.refresh_from_db()
         assert (attempt.state, attempt.delivered_units) == (A.PARTIAL, 3)
         units = OrderUnit.objects.filter(order=order).order_by("n").values_list("status", flat=True)
         assert list(units) == ["captured"] * 3 + ["released"] * 2
