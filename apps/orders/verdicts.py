@@ -20,6 +20,9 @@ PIN_ALARM = timedelta(minutes=15)
 REMINDER = timedelta(days=1)
 """An order that nobody may be asked about any more is looked at again this often, until a person has decided."""
 
+GIVEN_UP_FOR = timedelta(days=30)
+"""How long a provider that never forgets is asked about a purchase that a person gave up."""
+
 REFUSALS = frozenset(
     {
         Outcome.REJECTED,
@@ -250,7 +253,7 @@ def _plan_kind(standing: Standing, state: AttemptState) -> DueKind | None:
     if state is A.DELIVERED and standing.owes_code:
         return DueKind.CODE
     return {A.IN_DOUBT: DueKind.RESOLVE, A.SENDING: DueKind.RESOLVE, A.ACCEPTED: DueKind.CHECK}.get(
-        state, DueKind.WATCH if str(state) in standing.caps.flipping else None
+        state, DueKind.WATCH if _is_watched(standing, state) else None
     )
 
 
@@ -278,11 +281,24 @@ def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan
 
 
 def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | None:
-    """A final state that was seen to flip is watched at the cap until its window is over; others are closed."""
-    caps = standing.caps
-    ends_at = (standing.closed_at or now) + timedelta(seconds=caps.final_after_s)
-    at = now + timedelta(seconds=caps.poll.cap_s)
-    return Plan(DueKind.WATCH, at, standing.tries + 1, 0) if str(state) in caps.flipping and at <= ends_at else None
+    """A final state that was seen to flip, or that a person gave up, is watched at the cap until its window is over."""
+    at = now + timedelta(seconds=standing.caps.poll.cap_s)
+    is_open = _is_watched(standing, state) and at <= _watch_ends_at(standing, state, now)
+    return Plan(DueKind.WATCH, at, standing.tries + 1, 0) if is_open else None
+
+
+def _is_watched(standing: Standing, state: AttemptState) -> bool:
+    return state is A.ABANDONED or str(state) in standing.caps.flipping
+
+
+def _watch_ends_at(standing: Standing, state: AttemptState, now: datetime) -> datetime:
+    """What was given up is asked about while the provider remembers it; one that never forgets, for thirty days."""
+    caps, closed_at = standing.caps, standing.closed_at or now
+    if state is not A.ABANDONED:
+        return closed_at + timedelta(seconds=caps.final_after_s)
+    if caps.query_window_s is None:
+        return closed_at + GIVEN_UP_FOR
+    return standing.created_at + timedelta(seconds=caps.query_window_s)
 
 
 def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdict:

@@ -158,6 +158,21 @@ EVENTS: Words = {
     "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),
     "refunded": _("The money was given back by a person"),
+    "released": _("The held money was given back by a person"),
+    "cancelled": _("Cancelled by a person"),
+    "stopped_waiting": _("A person no longer waits for the provider"),
+    "sent_elsewhere": _("A person sends it by another route"),
+    "taken_by_hand": _("Taken out of the dispatch, to be delivered by hand"),
+    "conflict_resolved": _("A person has settled the contradiction"),
+    "late_accepted": _("The customer paid for the late delivery"),
+    "reversal_given_back": _("The customer got back what the provider took back"),
+    "codes_released": _("Codes were let out of quarantine"),
+    "case_claimed": _("A person works on the case"),
+    "case_assigned": _("The case was given to somebody"),
+    "case_snoozed": _("The case rests until a later day"),
+    "case_closed": _("The case was closed"),
+    "approval_asked": _("A second person was asked for"),
+    "approval_declined": _("The request for a second person was declined"),
 }
 """The lines of an order's story."""
 
