@@ -259,6 +259,7 @@ TRANSFERS: Words = {
     "release": _("released"),
     "cost": _("cost"),
     "cost_correction": _("correction of the cost"),
+    "late_sale": _("late delivery charged"),
     "late_cost": _("cost of a late delivery"),
     "cost_reversal": _("cost taken back by the provider"),
     "sale_reversal": _("given back to the customer"),
