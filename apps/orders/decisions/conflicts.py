@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db.models import F
@@ -123,12 +123,19 @@ def _let_go(order: Order, attempt: Attempt, evidence: Evidence, signed: Signed, 
         ledger.post(order.tenant_id, ledger.cost_reversals(*ids, evidence.pk), now)
     else:
         machine.change_attempt(attempt, A.FAILED, failed_seen_at=attempt.failed_seen_at or now, closed_at=now)
-    due.plan_attempt(attempt, None, fence=None, seen="", now=now)
+    due.plan_attempt(attempt, _watch(attempt, now), fence=None, seen="", now=now, is_asked=False)
     fold(order, now, ExternalStatus.FAILED)
     facts = signed.facts(units=len(units))
     machine.record_story(
         order, "released", "person", now, attempt=attempt, evidence=evidence, actor=signed.name, data=facts
     )
+
+
+def _watch(attempt: Attempt, now: datetime) -> Plan | None:
+    """Where failures were seen to turn into deliveries, this one is looked at on as every other."""
+    caps = attempt.integration.caps()
+    is_watched = attempt.state in caps.flipping
+    return Plan(DueKind.WATCH, now + timedelta(seconds=caps.poll.cap_s), 0, 0) if is_watched else None
 
 
 def _ask_on(order: Order, attempt: Attempt, now: datetime) -> None:
