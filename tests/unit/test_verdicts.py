@@ -202,8 +202,9 @@ class TestEveryDecision:
 
     def test_plans_nothing_only_for_a_closed_state(self) -> None:
         closed = {(verdict.state, item.at) for _, item, verdict in decided() if verdict.plan is None}
-        final = (A.REFUSED, A.NOT_SENT, A.ABSENT, A.ABANDONED, A.DELIVERED, A.PARTIAL, A.REVERSED)
-        # A failure can flip here: it is watched, and closed when its window of twelve hours is over.
+        final = (A.REFUSED, A.NOT_SENT, A.ABSENT, A.DELIVERED, A.PARTIAL, A.REVERSED)
+        # A failure can flip here: it is watched, and closed when its window of twelve hours is over. What a person gave
+        # up is watched for longer than any of these cases lasts.
         assert closed == {(state, at) for state in final for at in (NOW, DEADLINE)} | {(A.FAILED, DEADLINE)}
 
     def test_plans_never_sooner_than_the_providers_least_gap(self) -> None:
@@ -570,3 +571,26 @@ class TestASureFailure:
         sure = replace(PLAIN, caps=replace(CAPS, failed_final_after_s=0))
         assert decide(sure, news(Outcome.REJECTED), 0.5).state is A.FAILED
         assert decide(PLAIN, news(Outcome.REJECTED), 0.5).state is A.ACCEPTED
+
+
+class TestWhatAPersonGaveUp:
+    @pytest.mark.parametrize(
+        ("window_s", "last"),
+        [(None, NOW + timedelta(days=30)), (7 * 86400, CREATED + timedelta(days=7))],
+        ids=["a provider that never forgets", "one that forgets after a week"],
+    )
+    def test_is_watched_at_the_cap_while_the_provider_remembers_it(
+        self, window_s: float | None, last: datetime
+    ) -> None:
+        caps = replace(CAPS, flipping=frozenset(), query_window_s=window_s)
+        standing = replace(PLAIN, state=A.ABANDONED, closed_at=NOW, caps=caps)
+        gap = timedelta(seconds=600)
+        assert answered(standing, Outcome.NOT_FOUND, at=last - gap).plan == Plan(DueKind.WATCH, last, 1, 0)
+        second = timedelta(seconds=1)
+        assert answered(standing, Outcome.NOT_FOUND, at=last - gap + second).plan is None
+
+    def test_is_asked_about_again_when_a_question_failed(self) -> None:
+        standing = replace(PLAIN, state=A.ABANDONED, closed_at=NOW, caps=replace(CAPS, flipping=frozenset()))
+        plan = answered(standing, Outcome.UNKNOWN).plan
+        assert plan is not None
+        assert plan.kind is DueKind.WATCH
