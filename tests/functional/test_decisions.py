@@ -294,6 +294,19 @@ class TestReleasing:
             release(crew, order)
         assert (standing_of(order), sums_of(order)) == before
 
+    def test_waits_for_a_failure_that_may_still_turn(self, crew: Crew, stage: Stage) -> None:
+        second_route(stage, crew.shop, paused_until=clock.now() + timedelta(hours=20))
+        order = stage.order(crew.shop, final="cancelled")
+        try_auto_dispatch(order.pk)
+        watch(stage, order, 300)
+        assert (standing_of(order)[0], attempt_of(order).state) == ("pending", "failed")
+        options = crew.shop.integration.options | {"failed_final_after_s": 3600}
+        Integration.objects.filter(pk=crew.shop.integration.pk).update(options=options)
+        with pytest.raises(NotPossible):
+            release(crew, order)
+        stage.move(3600)
+        assert release(crew, order).is_done
+
     def test_twice_gives_back_once(self, crew: Crew) -> None:
         order = order_from(crew.shop)
         release(crew, order)
@@ -424,6 +437,21 @@ class TestStoppingToWait:
             stop(crew, done)
         with pytest.raises(BadInput):
             stop(crew, done, "burn")
+
+    def test_is_not_for_what_a_person_works_on_by_hand(self, crew: Crew, stage: Stage) -> None:
+        limit(crew, "10")
+        order = order_from(crew.shop)
+        by_hand(crew, order)
+        stage.move(60)
+        with pytest.raises(NotPossible):
+            stop(crew, order)
+
+    def test_is_about_an_attempt_of_its_own_order(self, crew: Crew, stage: Stage) -> None:
+        order, other = in_doubt(stage, crew.shop), in_doubt(stage, crew.shop)
+        with pytest.raises(NotFound):
+            decisions.stop_waiting(
+                order.pk, crew.omar, "x", clock.now(), attempt_id=attempt_of(other).pk, then="release"
+            )
 
     def test_keeps_an_order_in_review_while_another_attempt_is_in_doubt(self, crew: Crew, stage: Stage) -> None:
         order = in_doubt(stage, crew.shop, quantity=2)
@@ -858,6 +886,15 @@ class TestALateDelivery:
         assert pins_of(order) == []
         with pytest.raises(AlreadyDecided):
             accept(crew, order, case)
+
+    def test_whose_code_has_not_come_is_not_charged(self, crew: Crew, stage: Stage) -> None:
+        order = in_doubt(stage, crew.shop)
+        confirmed(crew, stop(crew, order))
+        hear(order, Outcome.COMPLETED)
+        case = Case.objects.get(order=order)
+        with pytest.raises(NotPossible):
+            accept(crew, order, case)
+        assert "late_sale" not in sums_of(order)
 
     def test_above_the_limit_is_charged_by_two(self, crew: Crew, stage: Stage) -> None:
         limit(crew, "10")
