@@ -31,7 +31,7 @@ def refund(order_id: int, actor: str, reason: str, now: datetime) -> bool:
         if not sold:
             return False
         if people.is_above_limit(order.tenant_id, _sum(order, sold)):
-            raise SecondPersonNeeded(_("This amount needs a second person: ask for it on the order's page."))
+            raise SecondPersonNeeded(_("This amount needs two people: one asks for it, another one confirms it."))
         return_sales(order, sold, actor, reason, now)
         machine.record_story(order, "refunded", "panel", now, actor=actor, data={"why": reason[:200]})
     return True
