@@ -438,6 +438,13 @@ class TestStoppingToWait:
         with pytest.raises(BadInput):
             stop(crew, done, "burn")
 
+    def test_is_not_for_a_delivery_that_waits_for_its_pin(self, crew: Crew, stage: Stage) -> None:
+        order = stage.order(crew.shop, pin_late_s=864_000.0)
+        monitoring.sweep()
+        watch(stage, order, 300)
+        with pytest.raises(NotPossible):
+            stop(crew, order)
+
     def test_is_not_for_what_a_person_works_on_by_hand(self, crew: Crew, stage: Stage) -> None:
         limit(crew, "10")
         order = order_from(crew.shop)
@@ -674,7 +681,11 @@ class TestDeliveringByHand:
         assert sums_of(order) == {"hold": PRICE}
         by_hand(crew, order, Entry(HAND.codes, "", 0, is_known_fine=True))
         assert standing_of(order)[0] == "completed"
-        assert Case.objects.get(order=order).reason == "code_sold_twice"
+        case = Case.objects.get(order=order)
+        assert case.reason == "code_sold_twice"
+        with pytest.raises(NotPossible):  # it asks something else
+            decisions.reverse(order.pk, crew.omar, "x", clock.now(), case_id=case.pk)
+        decisions.close_case(order.pk, crew.omar, "on purpose", clock.now(), case_id=case.pk)
 
     def test_is_refused_where_nothing_is_free_or_held(self, crew: Crew, stage: Stage) -> None:
         order = in_doubt(stage, crew.shop)
@@ -810,8 +821,9 @@ class TestSendingElsewhere:
             crew.shop.package.mappings.all().delete()
         if fault == "loss":
             crew.shop.package.mappings.update(cost_micros=PRICE + 1)
-        with pytest.raises(BadInput if fault in ("unknown", "foreign", "off") else NotPossible):
+        with pytest.raises(BadInput if fault in ("unknown", "foreign", "off") else NotPossible) as refused:
             send(crew, order, route_id)
+        assert ("loss guard" in str(refused.value)) == (fault == "loss")
         order.refresh_from_db()
         assert order.next_route is None
 
