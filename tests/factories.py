@@ -315,7 +315,7 @@ def check_exactness(order: Order) -> None:
 def check_snapshot(order: Order) -> None:
     """What the order's own row says it brought is what the ledger has; its cost too, where no rate lies between."""
     sums = sums_of(order)
-    assert order.captured_micros == sums.get("capture", 0) - sums.get("sale_reversal", 0)
+    assert order.captured_micros == sums.get("capture", 0) + sums.get("late_sale", 0) - sums.get("sale_reversal", 0)
     if not Attempt.objects.filter(order=order).exclude(cost_currency=order.currency).exists():
         assert order.cost_micros == ledger.cost_of_order(order.pk)
 

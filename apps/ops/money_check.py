@@ -28,6 +28,7 @@ KEYS: dict[str, str] = {
     "sale_reversal": r"reversal:unit:(\d+)",
     "cost": r"cost:attempt:(\d+)",
     "cost_correction": r"cost:attempt:(\d+):evidence:\d+",
+    "late_sale": r"late:unit:(\d+):evidence:\d+",
     "late_cost": r"late:attempt:(\d+):evidence:\d+",
     "cost_reversal": r"reversal:attempt:(\d+):evidence:\d+",
 }
@@ -40,6 +41,7 @@ WAYS: dict[str, tuple[tuple[str, str], ...]] = {
     "sale_reversal": (("revenue", "customer"),),
     "cost": (("float", "cost"),),
     "cost_correction": (("float", "cost"), ("cost", "float")),
+    "late_sale": (("customer", "revenue"),),
     "late_cost": (("float", "loss"),),
     "cost_reversal": (("cost", "float"), ("loss", "float")),
 }
@@ -197,6 +199,8 @@ def _look_at_units(facts: Facts) -> Iterator[str]:
         }
         if not agrees.get(UnitStatus(unit.status)):
             yield f"unit {unit.n} is {unit.status}, but {captured} were captured and {released} released"
+        if (charged := facts.of_unit("late_sale", unit)) not in (0, released):
+            yield f"{charged} were charged for unit {unit.n} after {released} had gone back"
         if facts.of_unit("sale_reversal", unit) > captured:
             yield f"more of unit {unit.n} was given back than captured"
 
@@ -217,7 +221,8 @@ def _look_at_status(facts: Facts) -> Iterator[str]:
     }
     if is_open == (status in expected) or (status in expected and not expected[status]):
         yield f"it is {status}, but {captured} were captured, {released} released and {given_back} given back"
-    if given_back and status != S.REFUNDED:
+    is_part = status in (S.COMPLETED, S.PARTIAL) and given_back < captured  # the provider took back a part of it
+    if given_back and status != S.REFUNDED and not is_part:
         yield f"{given_back} were given back, but it is {status}"
 
 

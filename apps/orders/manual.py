@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from apps.common.money import to_decimal
 from apps.orders import machine, outcomes
 from apps.orders.evidence import delivered_before, index_of
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent
+from apps.orders.models import Approval, Attempt, AttemptUnit, DueCheck, Order, OrderEvent
 from apps.orders.news import News
 from apps.orders.states import AttemptState
 from apps.providers.contract import Code, Outcome, Result
@@ -91,6 +91,7 @@ def get_task(attempt_id: int, tenant_ids: Sequence[int]) -> Task | None:
 
 def _waiting() -> QuerySet[Attempt]:
     found = Attempt.objects.filter(kind=KIND, state=AttemptState.ACCEPTED)
+    found = found.exclude(approvals__status=Approval.Status.PENDING)  # delivered, but for a second person's word
     return found.select_related("order", "order__customer", "integration")
 
 
@@ -123,7 +124,7 @@ def deliver(attempt_id: int, actor: str, delivery: Delivery, now: datetime) -> N
     """Enter what was delivered, once. Raises `NotWaiting`, `HeldByAnother` or `BadEntry`."""
     with transaction.atomic():
         task = _lock_own(attempt_id, actor)
-        _check_delivery(task, delivery)
+        check_delivery(task, delivery)
         result = Result(
             Outcome.COMPLETED,
             task.attempt.reference,
@@ -162,8 +163,11 @@ def _lock_own(attempt_id: int, actor: str) -> Task:
     return task
 
 
-def _check_delivery(task: Task, delivery: Delivery) -> None:
-    """A code for every unit, each new to this shop; something that shows a delivery without one; a cost."""
+def check_delivery(task: Task, delivery: Delivery, *, is_known_fine: bool = False) -> None:
+    """A code for every unit, each new to this shop; something that shows a delivery without one; a cost.
+
+    Raises `BadEntry`. `is_known_fine`: a code that was delivered before is meant.
+    """
     if delivery.cost_micros < 0:
         raise BadEntry("cost_negative")
     if len(delivery.proof) > LONGEST_TEXT:
@@ -172,18 +176,18 @@ def _check_delivery(task: Task, delivery: Delivery) -> None:
         raise BadEntry("proof_missing")
     if len(delivery.codes) > task.units or (task.order.needs_code and len(delivery.codes) < task.units):
         raise BadEntry("codes_missing")
-    _check_codes(task, delivery)
+    _check_codes(task, delivery, is_known_fine=is_known_fine)
 
 
-def _check_codes(task: Task, delivery: Delivery) -> None:
+def _check_codes(task: Task, delivery: Delivery, *, is_known_fine: bool) -> None:
     indexes = [index_of(code) for code in delivery.codes]
     known = delivered_before(task.order.tenant_id, indexes) | known_in_stock(task.order.tenant_id, indexes)
     for unit, (code, index) in enumerate(zip(delivery.codes, indexes, strict=True), 1):
-        if not code.value:
+        if not code.value.strip():
             raise BadEntry("codes_missing", unit)
         if index in indexes[: unit - 1]:
             raise BadEntry("code_twice", unit)
-        if index in known:
+        if index in known and not is_known_fine:
             raise BadEntry("code_known", unit)
         if code.value in delivery.proof:
             raise BadEntry("code_in_proof", unit)

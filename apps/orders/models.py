@@ -74,6 +74,8 @@ class Order(models.Model):
     status = models.CharField(max_length=12, choices=OrderStatus, default=OrderStatus.PENDING)
     external_status = models.CharField(max_length=12, choices=ExternalStatus, default=ExternalStatus.NOT_SENT)
     reason = models.CharField(max_length=120, blank=True, default="")
+    # Where a person sends it next, once; the routes of the package stay what they are.
+    next_route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     # `provider_referans` is added by 0001_add_provider_referans.
     provider_referans = models.CharField(max_length=64, blank=True, default="", db_default="")
     external_order_id = models.CharField(max_length=120, blank=True, default="")
@@ -291,7 +293,7 @@ class Evidence(models.Model):
 
 
 class OrderCode(models.Model):
-    """One delivered code, never changed. `is_quarantined`: it came after the money had gone back; nobody sees it."""
+    """One delivered code, never changed. `is_quarantined`: its delivery is not paid, nobody sees it."""
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="codes")
     attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="codes")
@@ -350,6 +352,12 @@ class Case(models.Model):
         CODE_SOLD_TWICE = "code_sold_twice", _("this PIN was delivered before")
         REVERSAL = "reversal", _("reversed by the provider")
 
+    class Resolution(models.TextChoices):
+        CHARGED = "charged", _("the customer paid again")
+        GIVEN_BACK = "given_back", _("the customer got the money back")
+        CODES_RELEASED = "codes_released", _("the codes were let out of quarantine")
+        LEFT = "left", _("left as it is")
+
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="cases")
     attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, related_name="+")
     reason = models.CharField(max_length=20, choices=Reason)
@@ -357,11 +365,85 @@ class Case(models.Model):
     currency = models.CharField(max_length=3)
     owner = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     opened_at = models.DateTimeField()
+    snoozed_until = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    resolution = models.CharField(max_length=16, choices=Resolution, blank=True, default="")
+    close_reason = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
         db_table = "orders_case"
-        constraints = [models.UniqueConstraint(fields=["attempt", "reason"], name="case_once_per_attempt_and_reason")]
+        constraints = [
+            models.UniqueConstraint(fields=["attempt", "reason"], name="case_once_per_attempt_and_reason"),
+            # Nothing that money hangs on is closed without a name, a reason and what was decided.
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True, closed_by__isnull=True, resolution="", close_reason="")
+                | (Q(closed_at__isnull=False, closed_by__isnull=False) & ~Q(close_reason="") & ~Q(resolution="")),
+                name="case_closed_by_somebody_for_a_reason",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.reason} {self.order_id}"
+
+
+class Approval(models.Model):
+    """One decision that a single person may not take: asked by one, decided by another.
+
+    `is_single`: the only person of the shop decided it alone, after signing in again.
+    """
+
+    class Action(models.TextChoices):
+        RELEASE = "release", _("give the money back")
+        STOP_WAITING = "stop_waiting", _("stop waiting for the provider")
+        DELIVER = "deliver", _("deliver by hand")
+        RESOLVE = "resolve", _("settle a contradiction")
+        ACCEPT_LATE = "accept_late", _("charge for a late delivery")
+        REVERSE = "reverse", _("give back what the provider took back")
+        GIVE_BACK = "give_back", _("give back the money of a delivered order")
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("waits for a second person")
+        DONE = "done", _("done")
+        DECLINED = "declined", _("declined")
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="approvals")
+    attempt = models.ForeignKey(Attempt, on_delete=models.PROTECT, null=True, related_name="approvals")
+    case = models.ForeignKey(Case, on_delete=models.PROTECT, null=True, related_name="+")
+    action = models.CharField(max_length=16, choices=Action)
+    choice = models.CharField(max_length=16, blank=True, default="")
+    sealed_entry = models.TextField(blank=True, default="")
+    amount_micros = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    reason = models.CharField(max_length=200)
+    status = models.CharField(max_length=8, choices=Status)
+    is_single = models.BooleanField(default=False)
+    asked_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField()
+    decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "orders_approval"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "action"], condition=Q(status="pending"), name="approval_one_pending_per_action"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["pending", "done", "declined"]), name="approval_status_known"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="approval_has_a_reason"),
+            # Four eyes are two people's, but for the only person of a shop; everybody may take a request back.
+            models.CheckConstraint(
+                condition=~Q(status="done") | Q(is_single=True) | ~Q(decided_by=F("asked_by")),
+                name="approval_done_by_another",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="pending", decided_by__isnull=True, decided_at__isnull=True)
+                | (Q(decided_by__isnull=False, decided_at__isnull=False) & ~Q(status="pending")),
+                name="approval_pending_is_undecided",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.order_id}: {self.status}"

@@ -26,7 +26,7 @@ from apps.orders.news import News
 from apps.orders.questions import facts_of
 from apps.orders.snapshot import paid_micros, record_snapshot
 from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
-from apps.orders.tally import Tally, UnitFacts, tally
+from apps.orders.tally import Outlook, Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Standing, Verdict, decide
 from apps.providers import troubles
 from apps.providers.actions import UNASKABLE
@@ -313,8 +313,15 @@ def _fold(order: Order, verdict: Verdict, now: datetime) -> Tally:
         now_status=OrderStatus(order.status),
         now_reason=order.reason,
         review=verdict.review or _review_of_others(order),
-        outlook=routing.survey(order, routing.load_routes(order), now).outlook() if has_free else None,
+        outlook=_outlook(order, now) if has_free else None,
     )
+
+
+def _outlook(order: Order, now: datetime) -> Outlook:
+    """What becomes of the free units: the route that a person has chosen, else what routing says."""
+    if order.next_route_id is not None:
+        return Outlook(is_exhausted=False, retry_at=now, reason="waiting:next_route")
+    return routing.survey(order, routing.load_routes(order), now).outlook()
 
 
 def _review_of_others(order: Order) -> str:

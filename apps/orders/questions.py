@@ -155,6 +155,7 @@ def facts_of(
     last_arrival_at = attempt.send_deadline_at + timedelta(seconds=caps.place_timeout_s)
     is_back = attempt.state != A.SENDING and attempt.answered_at is not None
     quiet_since = min(last_arrival_at, attempt.answered_at) if is_back and attempt.answered_at else last_arrival_at
+    is_failed = attempt.state == A.FAILED  # it got there by a second reading that agreed
     idle_since = max(asked_at or attempt.created_at, attempt.answered_at or attempt.created_at)
     return Facts(
         known=KNOWN[AttemptState(attempt.state)],
@@ -164,9 +165,14 @@ def facts_of(
         is_money_held=is_money_held,
         is_holding=is_holding,
         has_provider_id=bool(attempt.provider_order_id),
-        failed_readings=1 if attempt.failed_seen_at else 0,
-        failed_span_s=(now - attempt.failed_seen_at).total_seconds() if attempt.failed_seen_at else 0,
+        failed_readings=2 if is_failed else 1 if attempt.failed_seen_at else 0,
+        failed_span_s=seconds_since(attempt.failed_seen_at, now),
         not_found=attempt.not_found,
-        not_found_span_s=(now - attempt.not_found_since).total_seconds() if attempt.not_found_since else 0,
+        not_found_span_s=seconds_since(attempt.not_found_since, now),
         sends=attempt.send_no,
     )
+
+
+def seconds_since(at: datetime | None, now: datetime) -> float:
+    """How long ago that was; zero when it never was."""
+    return (now - at).total_seconds() if at else 0

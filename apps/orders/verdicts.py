@@ -31,8 +31,8 @@ REMINDER = timedelta(days=1)
 AFTER_BALANCES = timedelta(minutes=10)
 """Where nobody may be asked, the first look comes when the account's balance was read once more."""
 
-WATCH_ABANDONED = timedelta(days=30)
-"""An attempt that a person gave up is asked about this long, ever more seldom: what it still delivers is ours."""
+GIVEN_UP_FOR = timedelta(days=30)
+"""How long a provider that never forgets is asked about a purchase that a person gave up."""
 
 REFUSALS = frozenset(
     {
@@ -212,8 +212,11 @@ def _not_found(standing: Standing, news: News, draw: float) -> Verdict:
 
 
 def _looks(standing: Standing, news: News) -> tuple[int, datetime | None]:
-    """How many not-found answers count, and since when; none before the provider must know what it got."""
-    if standing.facts.quiet_s < 0:
+    """How many not-found answers count, and since when; none before the provider must know what it got.
+
+    A question that was put before the latest send says nothing of that send.
+    """
+    if standing.facts.quiet_s < 0 or news.send_no != standing.send_no:
         return standing.not_found, standing.not_found_since
     since, proves_at = standing.not_found_since, standing.absence_from
     if since is None or (proves_at is not None and since < proves_at <= news.at):  # those before were too early
@@ -391,9 +394,8 @@ def _nothing_new(standing: Standing, news: News, draw: float) -> Verdict:
 def _plan_kind(standing: Standing, state: AttemptState) -> DueKind | None:
     if state is A.DELIVERED and standing.owes_code:
         return DueKind.CODE
-    is_watched = state is A.ABANDONED or str(state) in standing.caps.flipping
     kinds = {A.IN_DOUBT: DueKind.RESOLVE, A.SENDING: DueKind.RESOLVE, A.ACCEPTED: DueKind.CHECK}
-    return kinds.get(state, DueKind.WATCH if is_watched else None)
+    return kinds.get(state, DueKind.WATCH if _is_watched(standing, state) else None)
 
 
 def _first_check(standing: Standing, now: datetime) -> Plan:
@@ -418,19 +420,24 @@ def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan
 
 
 def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | None:
-    """A final state that was seen to flip is watched at the cap until its window is over; others are closed."""
-    caps = standing.caps
-    if state is A.ABANDONED:
-        return watch_abandoned(standing.closed_at or now, caps, now)
-    ends_at = (standing.closed_at or now) + timedelta(seconds=caps.final_after_s)
-    at = now + timedelta(seconds=caps.poll.cap_s)
-    return Plan(DueKind.WATCH, at, standing.tries + 1, 0) if str(state) in caps.flipping and at <= ends_at else None
+    """A final state that was seen to flip, or that a person gave up, is watched at the cap until its window is over."""
+    at = now + timedelta(seconds=standing.caps.poll.cap_s)
+    is_open = _is_watched(standing, state) and at <= _watch_ends_at(standing, state, now)
+    return Plan(DueKind.WATCH, at, standing.tries + 1, 0) if is_open else None
 
 
-def watch_abandoned(closed_at: datetime, caps: Capabilities, now: datetime) -> Plan | None:
-    """When to ask next about an attempt that a person gave up: at the cap, then at a tenth of its age."""
-    gap = max(timedelta(seconds=caps.poll.cap_s), (now - closed_at) / 10)
-    return Plan(DueKind.WATCH, now + gap, 0, 0) if now + gap <= closed_at + WATCH_ABANDONED else None
+def _is_watched(standing: Standing, state: AttemptState) -> bool:
+    return state is A.ABANDONED or str(state) in standing.caps.flipping
+
+
+def _watch_ends_at(standing: Standing, state: AttemptState, now: datetime) -> datetime:
+    """What was given up is asked about while the provider remembers it; one that never forgets, for thirty days."""
+    caps, closed_at = standing.caps, standing.closed_at or now
+    if state is not A.ABANDONED:
+        return closed_at + timedelta(seconds=caps.final_after_s)
+    if caps.query_window_s is None:
+        return closed_at + GIVEN_UP_FOR
+    return standing.created_at + timedelta(seconds=caps.query_window_s)
 
 
 def _with_deadline(standing: Standing, verdict: Verdict, now: datetime) -> Verdict:

@@ -25,7 +25,7 @@ from apps.accounts.models import Tenant, User
 from apps.common import clock
 from apps.common.sheets import csv_lines
 from apps.orders import local
-from apps.orders.decisions import Said, ask_again, refund, reveal_codes
+from apps.orders.decisions import DecisionRefused, Said, ask_again, refund, reveal_codes
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
 from apps.panel.listing import OPEN, Wanted, load_listing
@@ -144,10 +144,14 @@ def give_back(request: HttpRequest, order_id: int) -> HttpResponse:
     reason = request.POST.get("reason", "").strip()
     if not reason or len(reason) > 200 or not reason.isprintable():
         messages.error(request, _("Give a reason of at most 200 characters, in one line."))
-    elif refund(found.pk, person_of(request).get_username(), reason, clock.now()):
-        messages.success(request, _("The money is back in the customer's wallet."))
-    else:
-        messages.info(request, _("There is nothing to give back."))
+        return redirect("panel:order", order_id=found.pk)
+    try:
+        if refund(found.pk, person_of(request).get_username(), reason, clock.now()):
+            messages.success(request, _("The money is back in the customer's wallet."))
+        else:
+            messages.info(request, _("There is nothing to give back."))
+    except DecisionRefused as refused:
+        messages.error(request, str(refused))
     return redirect("panel:order", order_id=found.pk)
 
 

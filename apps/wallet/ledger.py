@@ -365,6 +365,12 @@ def sale_reversal(customer_id: int, order_id: int, unit_id: int, money: Money, *
     return Posting(f"reversal:unit:{unit_id}", "sale_reversal", legs, "order", order_id, reason, actor)
 
 
+def late_sale(customer_id: int, order_id: int, unit_id: int, evidence_id: int, money: Money, *, actor: str) -> Posting:
+    """The customer keeps what came after the money had gone back, and pays for it; once per unit and delivery."""
+    legs = move(money, customer_purse(customer_id), REVENUE)
+    return Posting(f"late:unit:{unit_id}:evidence:{evidence_id}", "late_sale", legs, "order", order_id, "", actor)
+
+
 def provider_cost(integration_id: int, order_id: int, attempt_id: int, money: Money) -> Posting:
     """What a delivered attempt cost us, out of our money at the provider."""
     legs = move(money, float_purse(integration_id), COST)
@@ -474,6 +480,12 @@ def captured_units(order_id: int, currency: str) -> dict[int, Money]:
     sales = entries_of_orders([order_id]).filter(transfer__kind="capture", account__kind=Kind.REVENUE)
     rows = sales.order_by("id").values_list("transfer__key", "amount_micros")
     return {int(key.removeprefix("capture:unit:")): Money(micros, currency) for key, micros in rows}
+
+
+def given_back_units(order_id: int) -> set[int]:
+    """The ids of the units of an order whose sale a person has given back."""
+    back = entries_of_orders([order_id]).filter(transfer__kind="sale_reversal", account__kind=Kind.REVENUE)
+    return {int(key.removeprefix("reversal:unit:")) for key in back.values_list("transfer__key", flat=True)}
 
 
 def cost_of_order(order_id: int) -> int:

@@ -236,15 +236,18 @@ def customer_of_request(request_id: int, tenant_ids: list[int]) -> int | None:
 
 
 def _needs_two(customer: Customer, kind: str, money: Money) -> bool:
-    """Whether the amount is above the shop's limit; in a currency that the shop's limits leave out, every amount is."""
-    limits = confirm_limits(customer.tenant_id)
+    """Whether the amount, or what a credit limit adds, is above the shop's limit."""
+    before = standing_of(customer).credit.micros if kind == Kind.CREDIT else 0
+    return is_above_limit(customer.tenant_id, Money(money.micros - before, money.currency))
+
+
+def is_above_limit(tenant_id: int, money: Money) -> bool:
+    """Whether moving so much needs two people; in a currency that the shop's limits leave out, every amount does."""
+    limits = confirm_limits(tenant_id)
     if all(above is None for above in limits.values()):
         return False
-    added = money.micros
-    if kind == Kind.CREDIT:
-        added -= standing_of(customer).credit.micros
     above = limits.get(money.currency, 0)
-    return above is not None and added > above
+    return above is not None and money.micros > above
 
 
 def confirm_limits(tenant_id: int) -> dict[str, int | None]:

@@ -26,10 +26,14 @@ from apps.common.tables import BYTES_LIMIT, LINES_LIMIT
 from apps.ops import start
 from apps.ops.money_check import WAYS
 from apps.ops.schedule import BALANCES
+from apps.orders import decisions
 from apps.orders.creation import OPEN_FOR
+from apps.orders.decisions.approvals import ACTS
+from apps.orders.decisions.cases import LONGEST_SNOOZE
+from apps.orders.decisions.letting_go import ALONE_AFTER
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
-from apps.orders.verdicts import PIN_ALARM
+from apps.orders.verdicts import GIVEN_UP_FOR, PIN_ALARM
 from apps.panel import words
 from apps.providers.balances import EVERY
 from apps.providers.catalogue_models import DEFAULT_JUMP
@@ -372,6 +376,28 @@ class TestTheTone:
         troubles = re.split(r"^### ", section, flags=re.MULTILINE)[1:]
         assert [trouble.splitlines()[0] for trouble in troubles][:4] == ["Redis", "Permission", "Beat", "Import errors"]
         assert [trouble.splitlines()[0] for trouble in troubles if "**بالعربية:**" not in trouble] == []
+
+
+class TestTheDecisionsPage:
+    text = (ROOT / "docs" / "DECISIONS.md").read_text()
+
+    def test_names_every_decision_and_who_may(self) -> None:
+        rows = {row[0].strip("`"): row[3] for row in table(self.text, "The decisions")}
+        functions = {name for name in decisions.__all__ if name.islower()}
+        assert set(rows) == functions
+        actions = {"deliver": "deliver_by_hand"}
+        two = {actions.get(action, action): act.is_always_two for action, act in ACTS.items()}
+        assert {name for name, who in rows.items() if who == "always two"} == {name for name in two if two[name]}
+        assert {name for name, who in rows.items() if who.endswith("two above the limit")} == {
+            name for name in two if not two[name]
+        }
+
+    def test_tells_the_times_of_the_code(self) -> None:
+        assert ALONE_AFTER.total_seconds() == 24 * 3600
+        assert LONGEST_SNOOZE.days == 90
+        assert GIVEN_UP_FOR.days == 30
+        for text in ("24 hours after the attempt", "at most 90 days", "asked for 30 days"):
+            assert text in self.text
 
 
 class TestTheMoneyPage:

@@ -14,6 +14,7 @@ from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenan
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common.money import Money
 from apps.orders.models import (
+    Approval,
     Attempt,
     AttemptUnit,
     Case,
@@ -57,6 +58,7 @@ MODELS: tuple[type[Model], ...] = (
     Package,
     PackagePrice,
     Product,
+    Approval,
     Attempt,
     AttemptUnit,
     Case,
@@ -126,6 +128,21 @@ class World:
             asked_by=author,
             asked_at=START,
             expires_at=START,
+        )
+
+        self.approval = self.new_approval()
+
+    def new_approval(self) -> Approval:
+        """One person has asked for a second one."""
+        return Approval.objects.create(
+            order=self.order,
+            action="release",
+            amount_micros=1,
+            currency="TRY",
+            reason="why",
+            status="pending",
+            asked_by=self.request.asked_by,
+            asked_at=START,
         )
 
     def new_attempt(self, reference: str, **fields: Any) -> Attempt:
@@ -278,6 +295,16 @@ REFUSED: dict[str, Refused] = {
     "case_once_per_attempt_and_reason": lambda w: Case.objects.create(
         order=w.order, attempt=w.attempt, reason="reversal", risk_micros=2, currency="TRY", opened_at=START
     ),
+    "case_closed_by_somebody_for_a_reason": lambda w: change(Case, w.case.pk, closed_at=START),
+    "approval_one_pending_per_action": lambda w: w.new_approval(),
+    "approval_status_known": lambda w: change(
+        Approval, w.approval.pk, status="open", decided_by=w.request.asked_by, decided_at=START
+    ),
+    "approval_has_a_reason": lambda w: change(Approval, w.approval.pk, reason=""),
+    "approval_done_by_another": lambda w: change(
+        Approval, w.approval.pk, status="done", decided_by=w.request.asked_by, decided_at=START
+    ),
+    "approval_pending_is_undecided": lambda w: change(Approval, w.approval.pk, decided_at=START),
     # providers
     "integration_name_once_per_shop": lambda w: change(
         Integration, make_integration(w.shop.tenant, w.shop.integration.base_url).pk, name=w.shop.integration.name
@@ -549,18 +576,21 @@ class TestAnAccountOfTheLedger:
 
 
 class TestAStoredCode:
-    @pytest.mark.parametrize("column", ["blind_index", "is_quarantined", "order_id", "attempt_id", "created_at"])
+    @pytest.mark.parametrize("column", ["blind_index", "order_id", "attempt_id", "created_at"])
     def test_never_changes_what_it_is(self, world: World, column: str) -> None:
         other_order = order_from(world.shop)
         values: dict[str, Any] = {
             "blind_index": "j",
-            "is_quarantined": True,
             "order_id": other_order.pk,
             "attempt_id": world.new_attempt("223456789012345678").pk,
             "created_at": START + timedelta(days=1),
         }
         with pytest.raises(DatabaseError, match="append-only but for its ciphertext"), transaction.atomic():
             sql(f"UPDATE orders_code SET {column} = %s WHERE id = %s", values[column], world.code.pk)  # noqa: S608
+
+    def test_may_leave_quarantine_or_be_put_there(self, world: World) -> None:
+        for value in (True, False):
+            assert sql("UPDATE orders_code SET is_quarantined = %s WHERE id = %s", value, world.code.pk) == 1
 
     def test_may_be_sealed_again_with_a_new_key(self, world: World) -> None:
         statement = "UPDATE orders_code SET sealed = %s, sealed_serial = %s WHERE id = %s"

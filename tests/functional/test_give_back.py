@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
+from apps.accounts.models import User
 from apps.common import clock
 from apps.orders import monitoring
 from apps.orders.decisions import refund
@@ -16,6 +17,7 @@ from apps.orders.models import Attempt, Order, OrderEvent
 from apps.panel.words import EVENTS
 from apps.wallet import ledger
 from apps.wallet.models import Transfer
+from apps.wallet.people import set_confirm_limit
 from tests.factories import Stage, check_invariants, make_shop, order_from, standing_of, sums_of
 from tests.functional.core_fixtures import committed, simulator, stage
 from tests.functional.panel_fixtures import People, english, people
@@ -82,6 +84,14 @@ class TestGivingBack:
     def test_needs_a_reason(self, people: People, stage: Stage, reason: str) -> None:
         order = completed(stage, people)
         people.operator.post(url(order), {"reason": reason})
+        assert standing_of(order)[0] == "completed"
+
+    def test_above_the_limit_is_not_for_one_person(self, people: People, stage: Stage) -> None:
+        order = completed(stage, people)
+        olga = User.objects.get(username="olga")
+        set_confirm_limit(olga, order.tenant_id, "TRY", "10", clock.now())
+        page = people.operator.post(url(order), {"reason": "x"}, follow=True).content.decode()
+        assert "This amount needs two people" in page
         assert standing_of(order)[0] == "completed"
 
     def test_is_for_operators_of_the_shop(self, people: People, stage: Stage) -> None:

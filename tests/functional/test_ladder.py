@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from apps.common import checkpoints, clock
-from apps.orders import due, monitoring, outcomes
+from apps.orders import due, monitoring, outcomes, services
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderEvent, OrderUnit
 from apps.orders.news import News
 from apps.orders.states import AttemptState, DueKind, OrderStatus
@@ -216,7 +216,7 @@ class TestASecondSend:
         stage.move_to(DueCheck.objects.get(order=order).next_at)
         [claim] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
         troubles.pause(shop.integration, Outcome.AUTH_ERROR, clock.now(), 600)
-        assert monitoring.send_again(claim) is None
+        assert services.send_again(claim) is None
         assert Attempt.objects.get(order=order).send_no == 1
 
     def test_is_not_made_by_a_claim_that_was_overtaken(self, stage: Stage) -> None:
@@ -226,8 +226,8 @@ class TestASecondSend:
         stage.move_to(DueCheck.objects.get(order=order).next_at)
         [old] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
         [new] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60), is_forced=True)
-        assert monitoring.send_again(old) is None
-        assert monitoring.send_again(new) is not None
+        assert services.send_again(old) is None
+        assert services.send_again(new) is not None
 
     def test_by_two_at_once_is_made_once(self, stage: Stage) -> None:
         _, order = self.shop_with_a_lost_order(stage)
@@ -237,8 +237,8 @@ class TestASecondSend:
         attempt = Attempt.objects.get(order=order)
         [claim] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
         before = placings(stage, attempt)
-        assert monitoring.send_again(claim) is not None
-        assert monitoring.send_again(claim) is None
+        assert services.send_again(claim) is not None
+        assert services.send_again(claim) is None
         assert placings(stage, attempt) == before + 1
 
 
@@ -264,7 +264,7 @@ class TestACrashInASecondSend:
         [claim] = due.claim_order(order.pk, clock.now(), timedelta(seconds=60))
         checkpoints.set_hook(lambda name: die() if name == point else None)
         with pytest.raises(Crash):
-            monitoring.send_again(claim)
+            services.send_again(claim)
         checkpoints.set_hook(None)
         stage.run_until_quiet()
         assert standing_of(order) == ("completed", "completed", "")

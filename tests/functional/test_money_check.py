@@ -177,6 +177,12 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         ),
         "order {completed}: 35000000 were given back, but it is completed",
     ),
+    "a late delivery charged at another price": (
+        lambda b: b.plant(
+            "late_sale", f"late:unit:{b.unit(b.rejected).pk}:evidence:1", b.rejected, "customer", "revenue", 1
+        ),
+        "order {rejected}: 1 were charged for unit 1 after 35000000 had gone back",
+    ),
     "more given back than captured": (
         lambda b: b.plant(
             "sale_reversal", f"reversal:unit:{b.unit(b.completed).pk}", b.completed, "revenue", "customer", PRICE + 1

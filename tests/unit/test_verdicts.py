@@ -606,6 +606,10 @@ class TestALookThatFindsNothing:
         verdict = not_found(lost(PROVES_ABSENCE, at), at)
         assert (verdict.state, verdict.not_found, verdict.not_found_since) == (A.IN_DOUBT, 0, None)
 
+    def test_does_not_count_for_a_send_that_came_after_the_question(self) -> None:
+        verdict = not_found(lost(PROVES_ABSENCE, PROVES_AT, send_no=2), PROVES_AT)
+        assert (verdict.state, verdict.not_found) == (A.IN_DOUBT, 0)
+
     def test_counts_from_then_on(self) -> None:
         verdict = not_found(lost(CAPS, QUIET_AT), QUIET_AT)
         assert (verdict.state, verdict.not_found, verdict.not_found_since) == (A.IN_DOUBT, 1, QUIET_AT)
@@ -736,20 +740,26 @@ class TestAPartDelivery:
 
 
 class TestWhatAPersonGaveUp:
-    def plan(self, closed_ago: timedelta, outcome: Outcome = Outcome.ACCEPTED) -> Plan | None:
-        return answered(replace(PLAIN, state=A.ABANDONED, closed_at=NOW - closed_ago), outcome).plan
+    @pytest.mark.parametrize(
+        ("window_s", "last"),
+        [(None, NOW + timedelta(days=30)), (7 * 86400, CREATED + timedelta(days=7))],
+        ids=["a provider that never forgets", "one that forgets after a week"],
+    )
+    def test_is_watched_at_the_cap_while_the_provider_remembers_it(
+        self, window_s: float | None, last: datetime
+    ) -> None:
+        caps = replace(CAPS, flipping=frozenset(), query_window_s=window_s)
+        standing = replace(PLAIN, state=A.ABANDONED, closed_at=NOW, caps=caps)
+        gap = timedelta(seconds=600)
+        assert answered(standing, Outcome.NOT_FOUND, at=last - gap).plan == Plan(DueKind.WATCH, last, 1, 0)
+        second = timedelta(seconds=1)
+        assert answered(standing, Outcome.NOT_FOUND, at=last - gap + second).plan is None
 
-    def test_is_watched_at_the_cap_then_ever_more_seldom(self) -> None:
-        assert self.plan(timedelta(0)) == Plan(DueKind.WATCH, NOW + timedelta(seconds=600), 0, 0)
-        assert self.plan(timedelta(days=1)) == Plan(DueKind.WATCH, NOW + timedelta(hours=2.4), 0, 0)
-
-    def test_is_closed_after_a_month(self) -> None:
-        assert self.plan(timedelta(days=29)) is None
-
-    @pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.AUTH_ERROR])
-    def test_is_asked_again_after_a_failed_question_until_then(self, outcome: Outcome) -> None:
-        assert self.plan(timedelta(days=1), outcome) is not None
-        assert self.plan(timedelta(days=29), outcome) is None
+    def test_is_asked_about_again_when_a_question_failed(self) -> None:
+        standing = replace(PLAIN, state=A.ABANDONED, closed_at=NOW, caps=replace(CAPS, flipping=frozenset()))
+        plan = answered(standing, Outcome.UNKNOWN).plan
+        assert plan is not None
+        assert plan.kind is DueKind.WATCH
 
     def test_is_surplus_when_it_comes_after_all(self) -> None:
         verdict = answered(replace(PLAIN, state=A.ABANDONED, closed_at=NOW), Outcome.COMPLETED, codes=PIN)

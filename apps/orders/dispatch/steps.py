@@ -148,6 +148,8 @@ def check_not_dispatched(trace: Trace, order: Order, now: datetime) -> Turn:
 def load_routes(trace: Trace, order: Order) -> list[Route]:
     """4. The enabled routes of the package, in order."""
     routes = load_order_routes(order)
+    if order.next_route_id is not None:  # a person has said where it goes, this once
+        routes = [route for route in routes if route.pk == order.next_route_id]
     trace.add(4, routes=len(routes))
     return routes
 
@@ -156,11 +158,14 @@ def pick_route(trace: Trace, order: Order, routes: list[Route], now: datetime) -
     """5. The first route nobody objects to. Raises `DispatchRefused` with the reason and the time to look again."""
     found: Survey = survey(order, routes, now)
     passed = "; ".join(f"route {passed.route_id}: {passed.reason}" for passed in found.passed)
-    trace.add(5, route=found.picked.pk if found.picked else None, passed_over=passed)
-    if found.picked is None:
+    picked = found.picked
+    if order.next_route_id is not None and {passed.kind for passed in found.passed} == {"tried"}:
+        picked = routes[0]  # that it was tried before was known to who sent it there again
+    trace.add(5, route=picked.pk if picked else None, passed_over=passed)
+    if picked is None:
         outlook = found.outlook()
         raise DispatchRefused(outlook.reason, passed, outlook.retry_at)
-    return found.picked
+    return picked
 
 
 def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
@@ -220,7 +225,7 @@ def record_attempt(
     attempt = _rearm(order, bound, request, deadline, now)
     attempt = attempt or _new_attempt(order, route, bound, request, rates, deadline, now)
     is_moving = order.status != OrderStatus.PROCESSING
-    machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", now)
+    machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus.SENDING, "", now, next_route=None)
     if is_moving:
         machine.announce(order, now)
     _turn_due_row(order, attempt, bound.caps, turn, is_last=len(request.units) == len(turn.units), deadline=deadline)

@@ -1,4 +1,4 @@
-"""What a person may do with one order: ask again now, look at its codes, give the money back. Each is told."""
+"""Asking again about one order now, or sending what waits of it, instead of at its time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from django.db.models import F
 
 from apps.orders import due, machine, outcomes
 from apps.orders.creation import OPEN_FOR
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent
 from apps.orders.monitoring import check_order
 from apps.orders.services import try_auto_dispatch
-from apps.orders.snapshot import record_snapshot
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
-from apps.wallet import ledger
 
 LEAST_GAP = timedelta(seconds=2)
 """Two clicks closer together than this, or than the provider's own minimum gap, are one."""
@@ -66,7 +64,7 @@ def ask_again(order_id: int, actor: str, now: datetime) -> Answer:
         if not (work.is_waiting or work.open_attempts):
             return Answer(Said.NOTHING_OPEN)
         if work.is_waiting:
-            _make_due(order, now)
+            make_due(order, now)
         found = {"waiting": work.is_waiting, "open_attempts": work.open_attempts}
         machine.record_story(order, "asked_again", "panel", now, actor=actor, data=found)
     return _act(order, work)
@@ -86,7 +84,7 @@ def _is_waiting(order: Order) -> bool:
     return is_sendable and DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).exists()
 
 
-def _make_due(order: Order, now: datetime) -> None:
+def make_due(order: Order, now: datetime) -> None:
     """The dispatch row, due now under a new fence; an order past its deadline leaves the review for another day."""
     if order.status == OrderStatus.REVIEW:
         external = ExternalStatus(order.external_status)
@@ -106,62 +104,3 @@ def _act(order: Order, work: _Work) -> Answer:
             return Answer(Said.SENT if dispatched.is_sent else Said.NOT_SENT, dispatched.said)
     news = check_order(order.pk, order.tenant_id, is_forced=True)
     return Answer(Said.ASKED, str(news[-1].result.outcome)) if news else Answer(Said.BUSY)
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCode:
-    """A code in clear, for one look."""
-
-    code_id: int
-    value: str
-    serial: str
-    pin: str
-    url: str
-    expires: str
-
-
-def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
-    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked, and when."""
-    codes = _codes_of(order)
-    if codes:
-        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
-    return _shown(codes)
-
-
-def reveal_codes_once(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
-    """The same for a door that repeats its answers: the story says it once, and again when there are more codes."""
-    codes = _codes_of(order)
-    told = OrderEvent.objects.filter(order=order, kind="codes_revealed", cause=cause, data__codes=len(codes))
-    if codes and not told.exists():
-        with transaction.atomic():
-            locked = outcomes.lock_orders({order.pk})[order.pk]
-            if not told.exists():
-                machine.record_story(locked, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
-    return _shown(codes)
-
-
-def _codes_of(order: Order) -> list[OrderCode]:
-    return list(OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id"))
-
-
-def _shown(codes: list[OrderCode]) -> list[ShownCode]:
-    return [ShownCode(code.pk, **code.reveal()) for code in codes]
-
-
-def refund(order_id: int, actor: str, reason: str, now: datetime) -> bool:
-    """Give the customer back what was captured of a delivered order, once. False: there is nothing to give back."""
-    with transaction.atomic():
-        order = outcomes.lock_orders({order_id})[order_id]
-        if order.status not in (OrderStatus.COMPLETED, OrderStatus.PARTIAL):
-            return False
-        captured = ledger.captured_units(order.pk, order.currency)
-        postings = [
-            ledger.sale_reversal(order.customer_id, order.pk, unit_id, money, reason=reason, actor=actor)
-            for unit_id, money in captured.items()
-        ]
-        ledger.post(order.tenant_id, postings, now)
-        record_snapshot(order, -sum(money.micros for money in captured.values()))
-        machine.change_order(order, OrderStatus.REFUNDED, ExternalStatus(order.external_status), "", now)
-        machine.record_story(order, "refunded", "panel", now, actor=actor, data={"why": reason[:200]})
-        machine.announce(order, now)
-    return True

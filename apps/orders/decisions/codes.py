@@ -1,0 +1,51 @@
+"""The codes of an order in clear, for one look that the story remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from apps.orders import machine, outcomes
+from apps.orders.models import Order, OrderCode, OrderEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCode:
+    """A code in clear, for one look."""
+
+    code_id: int
+    value: str
+    serial: str
+    pin: str
+    url: str
+    expires: str
+
+
+def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
+    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked, and when."""
+    codes = _codes_of(order)
+    if codes:
+        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+    return _shown(codes)
+
+
+def reveal_codes_once(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
+    """The same for a door that repeats its answers: the story says it once, and again when there are more codes."""
+    codes = _codes_of(order)
+    told = OrderEvent.objects.filter(order=order, kind="codes_revealed", cause=cause, data__codes=len(codes))
+    if codes and not told.exists():
+        with transaction.atomic():
+            locked = outcomes.lock_orders({order.pk})[order.pk]
+            if not told.exists():
+                machine.record_story(locked, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+    return _shown(codes)
+
+
+def _codes_of(order: Order) -> list[OrderCode]:
+    return list(OrderCode.objects.filter(order=order, is_quarantined=False).order_by("id"))
+
+
+def _shown(codes: list[OrderCode]) -> list[ShownCode]:
+    return [ShownCode(code.pk, **code.reveal()) for code in codes]
