@@ -192,7 +192,7 @@ class TestPlainBytes:
         stage.run_until_quiet()
         check_delivered(stage, order)
 
-    @pytest.mark.parametrize("fault", [CUT_BY_RESET, CUT, Hole.NEVER_ANSWER, Hole.RESET_ON_REQUEST])
+    @pytest.mark.parametrize("fault", [CUT_BY_RESET, CUT, Hole.NEVER_ANSWER])
     def test_that_stop_leave_the_purchase_in_doubt(self, stage: Stage, wire: FaultProxy, fault: Armed) -> None:
         """P13, C11b: whatever was cut, nothing is bought again."""
         order = dispatched(stage, wire, fault)
