@@ -67,7 +67,7 @@ FATES: tuple[dict[str, Any], ...] = (
 GAPS = (1, 29, 60, 300, 3600, 90_000)
 """Seconds that pass at once: to the next check, past a lease, past a deadline."""
 
-QUICK = {"rate_per_s": 1000, "burst": 100}
+QUICK: dict[str, Any] = {"rate_per_s": 1000, "burst": 100}
 """Accounts that may be asked without a pause: real seconds prove nothing here."""
 
 AT_ONCE = 5
