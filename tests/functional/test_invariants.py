@@ -72,7 +72,8 @@ def world(committed: None) -> World:
     orders = [order_from(shop) for shop in (stock, stock, people, people)]
     for order in orders:
         services.try_auto_dispatch(order.pk)
-    built = World(*orders, order_from(panel))
+    sold, other, refused, asked = orders
+    built = World(sold, other, refused, asked, order_from(panel))
     task = built.attempt(built.refused)
     manual.claim(task, "olga", "", clock.now())
     manual.refuse(task, "olga", "none left", clock.now())
