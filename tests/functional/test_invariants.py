@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import StringIO
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from apps.common import clock
@@ -378,12 +379,20 @@ class TestTheCommand:
                 run("check_invariants")
         assert failed.value.returncode == 1
 
-    def test_gives_the_rows_as_json(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_gives_the_rows_as_json(self, world: World) -> None:
+        said = StringIO()
         with past_the_guards(*UNGUARDED):
             world.set_order(world.sold, "reason = 'planted'")
-            broken = violations(connection)
-            said = list(broken[0].lines())
-        assert [violation.count for violation in broken] == [1]
-        assert said[0] == "BROKEN order_is_not_where_its_story_ends: 1 rows"
-        assert f"order_id={world.sold.pk}" in said[2]
-        assert json.loads(run("check_invariants", "--json"))["broken"] == []
+            with pytest.raises(CommandError):
+                call_command("check_invariants", "--json", stdout=said)
+        (broken,) = json.loads(said.getvalue())["broken"]
+        assert (broken["name"], broken["count"]) == ("order_is_not_where_its_story_ends", 1)
+        assert broken["rows"][0]["order_id"] == world.sold.pk
+
+    def test_shows_the_first_rows_of_many(self, world: World) -> None:
+        with past_the_guards(*UNGUARDED):
+            sql("UPDATE product_orders SET reason = 'planted'")
+            (broken,) = violations(connection)
+        lines = list(broken.lines())
+        assert lines[0] == "BROKEN order_is_not_where_its_story_ends: 5 rows"
+        assert [line.split()[0] for line in lines[2:]] == [f"order_id={row['order_id']}" for row in broken.rows]
