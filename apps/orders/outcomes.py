@@ -23,6 +23,7 @@ from apps.orders import due, machine, routing, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
+from apps.orders.polling import learning
 from apps.orders.snapshot import paid_micros, record_snapshot
 from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Tally, UnitFacts, tally
@@ -72,6 +73,7 @@ class Change:
     evidence: Evidence | None
     status_before: str
     is_told: bool
+    taught: learning.Completion | None = None
 
 
 def apply(news: Sequence[News]) -> list[Change]:
@@ -131,13 +133,15 @@ def keep_answer(news: News) -> None:
 
 def settle(news: News) -> Change:
     """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
-    order = Order.objects.select_related("customer").get(pk=news.order_id)
+    order = Order.objects.select_related("customer", "package").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
     units = AttemptUnit.objects.filter(attempt=attempt).aggregate(
         all=Count("id"), held=Count("id", filter=Q(holds=True))
     )
-    verdict = decide(_standing(order, attempt, row, units["all"]), news, random.random())
+    standing = _standing(order, attempt, row, units["all"], news)
+    verdict = decide(standing, news, random.random())
+    taught = learning.observed(attempt, order.package.product_id, row, news, verdict)
     cost = _cost_fields(attempt, news)
     is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or _is_first(row, news)
     evidence = record_evidence(attempt, news) if is_told else None
@@ -154,7 +158,7 @@ def settle(news: News) -> Change:
     result = _fold(order, verdict, news.at) if units["held"] else None
     _move_money(order, attempt, verdict, result, evidence, news.at)
     is_told |= _change_order(order, verdict, result, news.at)
-    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes))
+    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes), taught)
 
 
 def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: datetime) -> bool:
@@ -166,7 +170,7 @@ def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: dat
     return machine.change_order(order, result.status, _external(order, verdict, result), result.reason, now)
 
 
-def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: int) -> Standing:
+def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: int, news: News) -> Standing:
     return Standing(
         state=AttemptState(attempt.state),
         send_no=attempt.send_no,
@@ -183,6 +187,7 @@ def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: int) 
         tries=row.tries if row else 0,
         errors=row.errors if row else 0,
         caps=attempt.integration.caps(),
+        wait=learning.load_wait(attempt, order.package.product_id, news),
     )
 
 
