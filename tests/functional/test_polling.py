@@ -21,6 +21,7 @@ from apps.orders.polling import learning
 from apps.orders.polling.hazard import Observation
 from apps.orders.polling.learning import Completion
 from apps.providers.contract import Outcome, Result
+from apps.providers.models import Integration
 from tests.factories import Shop, Stage, due_of, make_integration, make_shop, standing_of
 from tests.functional.core_fixtures import committed, simulator, stage
 from tests.functional.panel_fixtures import browser_of, english, make_person
@@ -170,8 +171,9 @@ class TestTheLearnedSchedule:
         order = sent(stage, shop, final="never")
         while DueCheck.objects.get(order=order).tries < 2:
             ask(stage, order)
-        shop.integration.options |= {"polling": "spec"}
-        shop.integration.save()
+        Integration.objects.filter(pk=shop.integration.pk).update(
+            options=shop.integration.options | {"polling": "spec"}
+        )
         ask(stage, order)
         assert gap_of(order) == 120
 
