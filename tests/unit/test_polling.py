@@ -253,5 +253,9 @@ class TestTheVerdict:
         seconds, tries, kind = due_in(replace(STANDING, wait=WAIT), Outcome.UNKNOWN)
         assert (seconds, tries, kind) == (10, 1, DueKind.CHECK)
 
+    def test_fetches_a_missing_code_by_the_schedule(self) -> None:
+        delivered = replace(STANDING, state=AttemptState.DELIVERED, needs_code=True, delivered_at=NOW, wait=WAIT)
+        assert due_in(delivered, Outcome.ACCEPTED) == (60, 2, DueKind.CODE)
+
     def test_goes_on_at_the_cap_in_review(self) -> None:
         assert due_in(replace(STANDING, wait=WAIT, order_in_review=True), Outcome.ACCEPTED)[0] == 600
