@@ -98,7 +98,7 @@ class TestWhatIsLearned:
         assert rows() == {}
 
     def test_is_nothing_from_an_order_that_was_in_doubt(self, stage: Stage) -> None:
-        order = stage.order(make_shop(stage.url), place="accept_then_500")
+        order = stage.order(make_shop(stage.url), place="accept_then_500", complete_after_s=200)
         services.try_auto_dispatch(order.pk)
         stage.run_until_quiet()
         assert standing_of(order)[0] == "completed"

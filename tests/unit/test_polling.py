@@ -167,7 +167,7 @@ class TestTheLeash:
         assert Wait(gap_s=25, most_s=30, floor_s=10, passed=1).seconds(0.5) == 30
 
     def test_at_its_end_has_no_jitter(self) -> None:
-        assert {Wait(gap_s=30, most_s=30, floor_s=10, passed=1).seconds(draw) for draw in (0.0, 0.3, 0.9)} == {30}
+        assert {Wait(gap_s=30, most_s=30, floor_s=1, passed=1).seconds(draw) for draw in (0.0, 0.3, 0.9)} == {30}
 
 
 class TestTheChoice:
