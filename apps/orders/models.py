@@ -267,6 +267,31 @@ class DueCheck(models.Model):
         return f"{self.kind} {self.order_id} at {self.next_at:%H:%M:%S}"
 
 
+class PollStatistic(models.Model):
+    """What was learned of how long orders take, for one product at one integration; 0 stands for all of them.
+
+    `bins` has a pair of numbers for each bin of age: completions and seconds at risk, both fading. `pressure` and
+    `together` make the price of a question, on the row of a whole integration.
+    """
+
+    integration_id = models.BigIntegerField()
+    product_id = models.BigIntegerField()
+    bins = models.JSONField(default=list)
+    completions = models.PositiveIntegerField(default=0)
+    asked = models.FloatField(default=0)
+    lag_s = models.FloatField(default=0)
+    pressure = models.FloatField(default=1)
+    together = models.FloatField(default=1)
+    priced_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "orders_poll_statistic"
+        constraints = [models.UniqueConstraint(fields=["integration_id", "product_id"], name="poll_statistic_once")]
+
+    def __str__(self) -> str:
+        return f"integration {self.integration_id}, product {self.product_id}"
+
+
 class Evidence(models.Model):
     """What was asked and what came back, byte for byte (encrypted), before anyone interprets it. Append-only."""
 

@@ -23,6 +23,7 @@ from apps.orders import due, local, outcomes
 from apps.orders.due import Claim
 from apps.orders.models import Attempt, AttemptUnit, DueCheck
 from apps.orders.news import News
+from apps.orders.polling import learning
 from apps.orders.questions import Question, load_questions, not_asked
 from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
@@ -102,6 +103,8 @@ def _round(report: Report) -> bool:
     due.put_off_untouched(waiting, clock.now())
     claims = claim_due(clock.now())
     ask_and_apply(claims)
+    if claims:
+        learning.reprice(clock.now())
     report.dispatched += len(waiting)
     report.asked += len(claims)
     return bool(waiting or claims)
@@ -155,7 +158,8 @@ def ask_and_apply(claims: Sequence[Claim]) -> list[News]:
     checkpoint("ask.after_claim")
     questions = load_questions(claims, clock.now())
     news = ask_all([question for question in questions if not question.is_resend])
-    outcomes.apply(news)
+    changes = outcomes.apply(news)
+    learning.record([change.taught for change in changes if change.taught is not None])
     return [*news, *send_again_many([question.claim for question in questions if question.is_resend])]
 
 

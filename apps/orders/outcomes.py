@@ -23,6 +23,7 @@ from apps.orders import due, ladder, machine, routing, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
+from apps.orders.polling import learning
 from apps.orders.questions import facts_of
 from apps.orders.snapshot import paid_micros, record_snapshot
 from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
@@ -76,6 +77,7 @@ class Change:
     evidence: Evidence | None
     status_before: str
     is_told: bool
+    taught: learning.Completion | None = None
 
 
 def apply(news: Sequence[News]) -> list[Change]:
@@ -135,7 +137,7 @@ def keep_answer(news: News) -> None:
 
 def settle(news: News) -> Change:
     """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
-    order = Order.objects.select_related("customer").get(pk=news.order_id)
+    order = Order.objects.select_related("customer", "package").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     row = DueCheck.objects.filter(attempt=attempt).first()
     units = AttemptUnit.objects.filter(attempt=attempt).aggregate(
@@ -143,8 +145,9 @@ def settle(news: News) -> Change:
         held=Count("id", filter=Q(holds=True)),
         paid=Count("id", filter=Q(holds=True, unit__status=UnitStatus.HELD)),
     )
-    standing = _standing(order, attempt, row, units, news.at)
+    standing = _standing(order, attempt, row, units, news)
     verdict = decide(standing, news, random.random())
+    taught = learning.observed(attempt, order.package.product_id, row, news, verdict)
     cost = _cost_fields(attempt, news, is_final=verdict.state is A.PARTIAL)
     is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or _is_first(row, news)
     is_told |= verdict.not_found_since not in (None, standing.not_found_since)  # the first look that counts
@@ -164,7 +167,7 @@ def settle(news: News) -> Change:
     is_told |= _change_order(order, verdict, result, news.at)
     if verdict.state is A.IN_DOUBT and verdict.review and attempt.integration.caps().balance_check:
         ladder.record_comparison(order, attempt, news.at)
-    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes))
+    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes), taught)
 
 
 def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: datetime) -> bool:
@@ -176,7 +179,7 @@ def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: dat
     return machine.change_order(order, result.status, _external(order, verdict, result), result.reason, now)
 
 
-def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: dict[str, int], now: datetime) -> Standing:
+def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: dict[str, int], news: News) -> Standing:
     caps = attempt.integration.caps()
     asked_at = row.asked_at if row else None
     return Standing(
@@ -195,12 +198,13 @@ def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: dict[
         tries=row.tries if row else 0,
         errors=row.errors if row else 0,
         caps=caps,
-        facts=facts_of(attempt, caps, units["held"] > 0, units["paid"] > 0, asked_at, now),
+        facts=facts_of(attempt, caps, units["held"] > 0, units["paid"] > 0, asked_at, news.at),
         send_deadline_at=attempt.send_deadline_at,
         is_resend=attempt.resent_at is not None,
         not_found=attempt.not_found,
         not_found_since=attempt.not_found_since,
         delivered_units=attempt.delivered_units,
+        wait=learning.load_wait(attempt, order.package.product_id, news),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from apps.common.backoff import error_gap_s, spec_gap_s, with_jitter
 from apps.orders.news import NO_INFORMATION, News
+from apps.orders.polling.policy import Wait
 from apps.orders.states import FREEING, AttemptState, DueKind
 from apps.providers.actions import (
     SECOND_LOOK_S,
@@ -75,6 +76,7 @@ class Standing:
     not_found: int = 0
     not_found_since: datetime | None = None
     delivered_units: int | None = None
+    wait: Wait | None = None  # until the next check, should the news say "in progress"; None is by the schedule
 
     @property
     def quiet_at(self) -> datetime:
@@ -162,7 +164,7 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
         # The resolver may have put it in doubt meanwhile; our own proof that nothing left is an absence then.
         return Verdict(A.NOT_SENT if standing.state is A.SENDING else A.ABSENT, "not_sent", None)
     if outcome is Outcome.ACCEPTED:
-        return Verdict(A.ACCEPTED, "accepted", _first_check(standing, news.at), news.result.codes)
+        return Verdict(A.ACCEPTED, "accepted", _first_check(standing, news.at, draw), news.result.codes)
     if outcome is Outcome.COMPLETED:
         return _delivered(standing, news, draw)
     if outcome is Outcome.PARTIAL:
@@ -398,7 +400,9 @@ def _plan_kind(standing: Standing, state: AttemptState) -> DueKind | None:
     return kinds.get(state, DueKind.WATCH if _is_watched(standing, state) else None)
 
 
-def _first_check(standing: Standing, now: datetime) -> Plan:
+def _first_check(standing: Standing, now: datetime, draw: float) -> Plan:
+    if standing.wait is not None:
+        return _sooner(standing.wait, now, draw)
     return Plan(DueKind.CHECK, now + timedelta(seconds=standing.caps.poll.first_s), 0, 0)
 
 
@@ -414,9 +418,16 @@ def _resolve_soon(standing: Standing, news: News) -> Plan:
 
 
 def _next(standing: Standing, kind: DueKind, now: datetime, draw: float) -> Plan:
+    if standing.wait is not None and kind is DueKind.CHECK and not standing.order_in_review:
+        return _sooner(standing.wait, now, draw)
     poll = standing.caps.poll
     gap = poll.cap_s if standing.order_in_review else spec_gap_s(standing.tries, base_s=poll.base_s, cap_s=poll.cap_s)
     return Plan(kind, now + timedelta(seconds=with_jitter(gap, draw, floor_s=poll.floor_s)), standing.tries + 1, 0)
+
+
+def _sooner(wait: Wait, now: datetime, draw: float) -> Plan:
+    """By what was learned; `tries` is the schedule's own count, so that it can go on from here."""
+    return Plan(DueKind.CHECK, now + timedelta(seconds=wait.seconds(draw)), wait.passed, 0)
 
 
 def _watch(standing: Standing, state: AttemptState, now: datetime) -> Plan | None:

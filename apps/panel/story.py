@@ -14,6 +14,8 @@ from django.utils.translation import ngettext
 from apps.common.money import Money
 from apps.orders.dispatch.trace import STEPS
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
+from apps.orders.polling import learning
+from apps.orders.polling.policy import LEAST_COMPLETIONS
 from apps.orders.questions import load_facts
 from apps.orders.states import OPEN_ATTEMPTS, SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.panel import words
@@ -83,6 +85,7 @@ class Due:
     row: DueCheck
     kind: str
     asked: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,8 @@ class Story:
 def load_story(order: Order, now: datetime) -> Story:
     """Read everything that is known of the order."""
     attempts = list(Attempt.objects.filter(order=order).select_related("integration").order_by("id"))
-    dues = [as_due(row) for row in DueCheck.objects.filter(order=order).select_related("attempt").order_by("next_at")]
+    rows = DueCheck.objects.filter(order=order).select_related("attempt__integration").order_by("next_at")
+    dues = [as_due(row, order) for row in rows]
     events = list(OrderEvent.objects.filter(order=order).select_related("attempt").order_by("id"))
     units = list(OrderUnit.objects.filter(order=order).order_by("n"))
     evidence = Evidence.objects.filter(order=order).select_related("attempt").order_by("id")
@@ -295,10 +299,40 @@ def sums_of(order: Order, units: list[OrderUnit]) -> list[tuple[UnitStatus, Mone
     return [(status, Money(amount, order.currency)) for status, amount in micros.items()]
 
 
-def as_due(row: DueCheck) -> Due:
+def as_due(row: DueCheck, order: Order) -> Due:
     """The row's first answer is that to the purchase itself; what was counted after it are questions."""
     placed = 1 if row.attempt is not None and row.attempt.answered_at is not None else 0
-    return Due(row, str(DueKind(row.kind).label), max(row.asked - placed, 0))
+    return Due(row, str(DueKind(row.kind).label), max(row.asked - placed, 0), why_then(row, order))
+
+
+def why_then(row: DueCheck, order: Order) -> str:
+    """Why the next time is when it is, where it was learned; empty where the fixed schedule decides."""
+    if row.attempt is None:
+        return ""
+    why = learning.explain(row, row.attempt, order.package.product_id)
+    if why is None:
+        return ""
+    if why.lesson.key is None:
+        told = {"count": why.lesson.completions, "least": LEAST_COMPLETIONS}
+        return _("By the fixed schedule: %(count)d of the %(least)d completions that teach have been seen.") % told
+    return _(
+        "Typical for %(what)s: %(done)d %% done by %(by)s s; asked again %(gap)s s after the last answer "
+        "(hazard %(hazard)s %%/s, price %(price)s s); the schedule alone would wait %(schedule)s s."
+    ) % {
+        "what": _typical_for(why.lesson.key, row.attempt, order),
+        "done": int(100 * why.done),
+        "by": f"{why.by_s:.0f}",
+        "gap": f"{why.gap_s:.0f}",
+        "hazard": f"{100 * why.hazard:.2g}",
+        "price": f"{why.price_s:.3g}",
+        "schedule": f"{why.schedule_s:.0f}",
+    }
+
+
+def _typical_for(key: learning.Key, attempt: Attempt, order: Order) -> str:
+    if key.product_id != learning.ALL:
+        return f"{attempt.integration_name} / {order.product_name}"
+    return attempt.integration_name if key.integration_id != learning.ALL else _("all providers")
 
 
 def as_try(attempt: Attempt, now: datetime) -> Try:

@@ -1,0 +1,1 @@
+"""Proofs that run against the simulator: may import everything, nothing imports it."""

@@ -16,7 +16,7 @@ from apps.common.crypto import open_text, seal_text
 from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_for
 from apps.providers import catalogue_models  # noqa: F401 - Django looks for tables in this module
 from apps.providers.contract import Account, Capabilities
-from apps.providers.options import BadOption, load_caps
+from apps.providers.options import Asking, BadOption, load_asking, load_caps
 from apps.providers.registry import has_wire, kind_choices, load_adapter, missing_ids
 from apps.providers.tokens import tokens_of
 
@@ -104,6 +104,10 @@ class Integration(models.Model):
     def caps(self) -> Capabilities:
         """What this account can: its protocol's capabilities with this account's options."""
         return load_caps(self.kind, self.options)
+
+    def asking(self) -> Asking:
+        """When its orders are asked about, by this account's options."""
+        return load_asking(self.options)
 
     def is_paused(self, now: datetime) -> bool:
         """Whether a trouble on our side of this account keeps new orders away from it."""

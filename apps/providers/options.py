@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from apps.providers.contract import Capabilities, Knob, PollPlan, contradictions
@@ -19,10 +19,12 @@ SECONDS_OPTIONS = (
     "resend_min_gap_s",
     "failed_final_after_s",
     "final_after_s",
+    "price_s",
 )
 COUNT_OPTIONS = ("status_batch_max", "burst")
 RATE_OPTIONS = ("rate_per_s",)
 POLL_OPTIONS = tuple(f"poll_{field.name}" for field in fields(PollPlan))
+POLLING = Knob("choice", ("spec", "learned"))
 CAPS_FIELDS = frozenset(field.name for field in fields(Capabilities))
 LEAST_S = 0.05
 MOST_COUNT = 1000
@@ -45,16 +47,36 @@ def load_caps(kind: str, options: Mapping[str, object]) -> Capabilities:
     return caps
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """When an account's orders are asked about: by the fixed schedule, or sooner where `learned` finds it worth it.
+
+    `price_s`: a question is worth its request if it shows the end this many seconds sooner.
+    """
+
+    policy: str = "spec"
+    price_s: float = 15.0
+
+
+def load_asking(options: Mapping[str, object]) -> Asking:
+    """The options `polling` and `price_s` of an account. Raises `BadOption` for what they must not be."""
+    names = {"polling": "policy", "price_s": "price_s"}
+    given: dict[str, Any] = {names[name]: _checked(name, options[name], {}) for name in names if name in options}
+    return Asking(**given)
+
+
 def _checked(name: str, value: object, knobs: Mapping[str, Knob]) -> object:
     if name in knobs:
         return _knob(name, value, knobs[name])
     if name in (*SECONDS_OPTIONS, *POLL_OPTIONS):
         return _number(name, value, "seconds", 30 * 86400)
+    if name == "polling":
+        return _knob(name, value, POLLING)
     if name in RATE_OPTIONS:
         return _number(name, value, "requests a second", MOST_COUNT)
     if name in COUNT_OPTIONS:
         return _count(name, value)
-    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, *knobs})
+    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, "polling", *knobs})
     raise BadOption(f"unknown option {name!r}; known are {', '.join(known)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.providers.options import BadOption, load_caps
+from apps.providers.options import Asking, BadOption, load_asking, load_caps
 from apps.providers.tokens import ProcessTokens, tokens_of
 
 
@@ -33,12 +33,20 @@ class TestLoadCaps:
             ({"dedup": []}, "'dedup' must be one of"),
             ({"resend_same_ref_safe": 1}, "'resend_same_ref_safe' must be true or false"),
             ({"resend_same_ref_safe": True}, "cannot be true together: a re-send is safe only where"),
+            ({"polling": "clever"}, "'polling' must be one of spec, learned"),
+            ({"price_s": 0}, "'price_s' must be a number of seconds"),
             ({"absent_after_s": 60}, "cannot be true together: absence is proven after 650 s at least"),
         ],
     )
     def test_says_what_is_wrong(self, options: dict[str, object], text: str) -> None:
         with pytest.raises(BadOption, match=text):
             load_caps("znet", options)
+
+
+class TestLoadAsking:
+    def test_is_the_fixed_schedule_unless_an_account_says_otherwise(self) -> None:
+        assert load_asking({"poll_floor_s": 3}) == Asking("spec", 15)
+        assert load_asking({"polling": "learned", "price_s": 5}) == Asking("learned", 5)
 
 
 class TestTokens:
