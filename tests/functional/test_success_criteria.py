@@ -203,7 +203,12 @@ def test_creating_order_shows_15_steps_in_logs(stage: Stage, shop: Shop, caplog:
         2: {"tenant": order.tenant_id},
         3: {"free_units": 1, "fence": row.fence},
         4: {"routes": 1},
-        5: {"route": attempt.route_id, "passed_over": ""},
+        5: {
+            "route": attempt.route_id,
+            "provider": attempt.integration_name,
+            "strategy": "priority",
+            "passed_over": [],
+        },
         6: {"mapping": PackageMapping.objects.get(package=shop.package).pk},
         7: {"integration": attempt.integration_id, "provider": attempt.integration_name},
         8: {"kind": attempt.kind},
