@@ -202,7 +202,7 @@ def test_creating_order_shows_15_steps_in_logs(stage: Stage, shop: Shop, caplog:
         1: {"status": "pending"},
         2: {"tenant": order.tenant_id},
         3: {"free_units": 1, "fence": row.fence},
-        4: {"routes": 1},
+        4: {"routes": 1, "price_group": ""},
         5: {
             "route": attempt.route_id,
             "provider": attempt.integration_name,
