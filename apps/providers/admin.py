@@ -193,6 +193,7 @@ class RouteForm(ReadableForm):
 
     constraint_words = {
         "route_auto_has_account_manual_has_none": ACCOUNT_IF_AUTOMATIC,
+        "route_weight_sane": _("from 1 to 1000"),
         "route_hours_begin_and_end": _("write both times, which differ, or neither"),
         **ROUTE_TWICE,
     }

@@ -113,8 +113,8 @@ def load_items(mapped: Iterable[tuple[Integration, PackageMapping]]) -> dict[int
     }
     if not keys:
         return {}
-    accounts, texts = ({key[place] for key in keys.values()} for place in (0, 1))
-    items = CatalogItem.objects.filter(integration__in=accounts, key__in=texts)
+    accounts, texts = zip(*keys.values(), strict=True)
+    items = CatalogItem.objects.filter(integration__in=set(accounts), key__in=set(texts))
     found = {(item.integration_id, item.key): item for item in items}
     return {pk: found[key] for pk, key in keys.items() if key in found}
 

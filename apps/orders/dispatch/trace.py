@@ -50,5 +50,5 @@ class Trace:
 
 def reasons_of(steps: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
     """Which routes a trace passed over, and why, without the times that move."""
-    passed = next((step["passed_over"] for step in steps if step["n"] == PICK), [])
+    passed: list[dict[str, Any]] = next((step["passed_over"] for step in steps if step["n"] == PICK), [])
     return [(one["route"], one["reason"]) for one in passed]
