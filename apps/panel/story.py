@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from django.utils.translation import ngettext
 
 from apps.catalog.models import Package
 from apps.common.money import Money
-from apps.orders.dispatch.trace import PICK, STEPS
+from apps.orders.dispatch.trace import STEPS, decision_of
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.questions import load_facts
 from apps.orders.states import OPEN_ATTEMPTS, SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
@@ -379,11 +380,12 @@ def as_line(event: OrderEvent) -> Line:
 
 def choice_of(events: list[OrderEvent]) -> Choice | None:
     """The latest decision of step 5 that is in the story; None before the first one."""
-    steps = [(event.at, step) for event in events for step in event.data.get("steps", []) if step["n"] == PICK]
-    return as_choice(*steps[-1]) if steps else None
+    made = [(event.at, decision_of(event.data.get("steps", []))) for event in events]
+    found = [as_choice(at, step) for at, step in made if step is not None]
+    return found[-1] if found else None
 
 
-def as_choice(at: datetime, step: dict[str, Any]) -> Choice:
+def as_choice(at: datetime, step: Mapping[str, Any]) -> Choice:
     """The decision in words."""
     return Choice(
         at=at,
@@ -439,6 +441,6 @@ def _fact_value(key: str, value: Any) -> str:
         return _("yes") if value else _("no")
     if key == "next_at":
         return f"{timezone.localtime(datetime.fromisoformat(value)):%H:%M:%S}"
-    if key == "passed_over":
+    if key == "passed_over" and isinstance(value, list):
         return "; ".join(f"{passed.name}: {passed.why}" for passed in map(as_passed, value))
     return words.say(FACT_WORDS.get(key, {}), str(value))

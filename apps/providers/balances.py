@@ -139,7 +139,7 @@ def last_value(integration: Integration) -> BalanceReading | None:
 
 def fresh_value(integration: Integration, now: datetime) -> BalanceReading | None:
     """The newest value in the account's own currency, unless it is too old to count."""
-    last = last_value(integration)
+    last = last_value(integration) if has_balance(integration) else None
     is_fresh = last is not None and last.as_of > now - FRESH_FOR and last.currency == integration.currency
     return last if is_fresh else None
 

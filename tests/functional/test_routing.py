@@ -15,11 +15,12 @@ from apps.accounts.models import Customer, Membership, PriceGroup, User
 from apps.catalog.models import InputField, Package
 from apps.common import clock
 from apps.common.money import to_micros
-from apps.orders import monitoring
+from apps.orders import machine, monitoring
 from apps.orders.models import Attempt, DueCheck, Order, OrderEvent
 from apps.orders.routing import FILTERS, load_routes, survey
 from apps.orders.sellable import can_be_sold, look_at, make_offer, missing_for_sale
 from apps.orders.services import try_auto_dispatch
+from apps.panel.story import PassedRoute, load_story
 from apps.providers import troubles
 from apps.providers.balances import record_balance
 from apps.providers.catalogue_models import CatalogItem
@@ -206,6 +207,31 @@ class TestTheStrategy:
             "provider_disabled",
             "outside_hours",
         ]
+
+
+class TestTheStory:
+    def test_shows_which_route_was_taken_and_what_was_passed_over(self, shop: Shop, stage: Stage) -> None:
+        second = second_route(shop, stage)
+        until = START + timedelta(seconds=90)
+        Integration.objects.filter(pk=shop.integration.pk).update(paused_until=until)
+        order = order_from(shop)
+        assert load_story(order, START).choice is None
+        try_auto_dispatch(order.pk)
+        choice = load_story(order, START).choice
+        assert choice is not None
+        assert (choice.picked, choice.strategy) == (str(second.integration), "by position")
+        assert choice.passed == [PassedRoute(shop.integration.name, "account paused", until)]
+
+    def test_shows_what_stories_told_before_there_were_strategies(self, shop: Shop) -> None:
+        order = order_from(shop)
+        step = {"n": 5, "name": "pick_route", "route": 7, "passed_over": "route 3: provider_paused"}
+        machine.record_story(order, "dispatch_refused", "dispatch", START, data={"steps": [step], "why": ""})
+        story = load_story(order, START)
+        assert story.choice is None
+        assert [fact.value for fact in story.dispatches[0].steps[4].facts] == ["7", "route 3: provider_paused"]
+        Integration.objects.update(is_enabled=False)
+        try_auto_dispatch(order.pk)
+        assert story_of(order) == ["created", "dispatch_refused", "dispatch_refused"]
 
 
 class TestTheFilters:

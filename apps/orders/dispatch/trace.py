@@ -48,7 +48,13 @@ class Trace:
         log.info("dispatch_step", step=f"{n}/{len(STEPS)}", name=STEPS[n], order=self.order_id, **found)
 
 
+def decision_of(steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The step that picked a route, None where the trace did not come so far. The oldest stories tell it in one text,
+    without a strategy: that is none, either."""
+    return next((step for step in steps if step["n"] == PICK and "strategy" in step), None)
+
+
 def reasons_of(steps: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
     """Which routes a trace passed over, and why, without the times that move."""
-    passed: list[dict[str, Any]] = next((step["passed_over"] for step in steps if step["n"] == PICK), [])
-    return [(one["route"], one["reason"]) for one in passed]
+    decision = decision_of(steps)
+    return [(one["route"], one["reason"]) for one in decision["passed_over"]] if decision else []
