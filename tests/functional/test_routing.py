@@ -193,20 +193,21 @@ class TestTheStrategy:
             ],
         }
 
-    def test_of_a_refusal_is_told_again_when_the_reasons_change(self, shop: Shop, stage: Stage) -> None:
+    def test_of_a_refusal_is_told_again_when_another_route_has_another_reason(self, shop: Shop, stage: Stage) -> None:
+        second = second_route(shop, stage)
         order = order_from(shop)
-        Integration.objects.update(is_enabled=False)
-        for reason in ("provider_disabled", "provider_disabled", "outside_hours"):
-            if reason == "outside_hours":
+        Integration.objects.filter(pk=shop.integration.pk).update(paused_until=START + timedelta(hours=1))
+        Integration.objects.exclude(pk=shop.integration.pk).update(is_enabled=False)
+        for n in range(3):
+            if n == 2:
                 Integration.objects.update(is_enabled=True)
-                Route.objects.update(opens_at=time(1), closes_at=time(2))
+                changed(second, opens_at=time(1), closes_at=time(2))
             try_auto_dispatch(order.pk)
+            assert standing_of(order)[2] == "waiting:provider_paused"
             stage.move_to(due_of(order)[0][1])
         told = OrderEvent.objects.filter(order=order, kind="dispatch_refused").order_by("id")
-        assert [event.data["steps"][4]["passed_over"][0]["reason"] for event in told] == [
-            "provider_disabled",
-            "outside_hours",
-        ]
+        reasons = [[one["reason"] for one in event.data["steps"][4]["passed_over"]] for event in told]
+        assert reasons == [["provider_paused", "provider_disabled"], ["provider_paused", "outside_hours"]]
 
 
 class TestTheStory:
