@@ -136,6 +136,11 @@ class Package(models.Model):
         LIST = "list", _("one of a list")
         RANGE = "range", _("any in a range")
 
+    class Strategy(models.TextChoices):
+        PRIORITY = "priority", _("by position")
+        CHEAPEST = "cheapest", _("the cheapest first")
+        WEIGHTED = "weighted", _("shared by weight")
+
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="packages", verbose_name=_("shop"))
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="packages", verbose_name=_("product"))
     code = models.SlugField(_("code"), max_length=60)
@@ -144,6 +149,9 @@ class Package(models.Model):
     quantity_min = models.PositiveIntegerField(_("least"), default=1)
     quantity_max = models.PositiveIntegerField(_("most"), default=1)
     quantity_values = models.JSONField(_("allowed quantities"), default=list, blank=True)
+    strategy = models.CharField(
+        _("order of its routes"), max_length=8, choices=Strategy, default=Strategy.PRIORITY, db_default="priority"
+    )
     image_url = models.CharField(
         _("picture"), max_length=300, blank=True, validators=[IS_HTTPS], help_text=_("an address that begins https://")
     )
@@ -161,6 +169,10 @@ class Package(models.Model):
             models.CheckConstraint(
                 condition=Q(quantity_min__gte=1, quantity_max__lte=MAX_QUANTITY, quantity_min__lte=F("quantity_max")),
                 name="package_quantity_range_sane",
+            ),
+            # A word that no strategy has would leave its orders without any route.
+            models.CheckConstraint(
+                condition=Q(strategy__in=["priority", "cheapest", "weighted"]), name="package_strategy_known"
             ),
         ]
 
@@ -184,6 +196,10 @@ class Package(models.Model):
             self.QuantityKind.RANGE: self.quantity_min <= quantity <= self.quantity_max,
         }
         return rules[self.QuantityKind(self.quantity_kind)]
+
+    def quantities(self) -> list[int]:
+        """Every quantity that the rule allows."""
+        return [quantity for quantity in range(1, MAX_QUANTITY + 1) if self.allows(quantity)]
 
     def quantity_rule(self) -> str:
         """The rule in words a developer can act on."""

@@ -8,3 +8,9 @@ class OrdersConfig(AppConfig):
 
     name = "apps.orders"
     label = "orders"
+
+    def ready(self) -> None:
+        """Let what mends a trouble wake the orders that it held."""
+        from apps.orders import mending
+
+        mending.listen()

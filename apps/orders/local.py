@@ -61,12 +61,17 @@ def answer(question: Question, now: datetime) -> News:
     return question.news(Result(Outcome.ACCEPTED, attempt.reference), None, now)
 
 
+def local_time(tenant: Tenant, now: datetime) -> datetime:
+    """The same moment in the shop's time zone; as it is where the shop's time zone is none."""
+    try:
+        return now.astimezone(ZoneInfo(tenant.timezone))
+    except (KeyError, ValueError, OSError):
+        return now
+
+
 def today_in(tenant: Tenant, now: datetime) -> date:
     """The shop's day; UTC's where its time zone is none."""
-    try:
-        return now.astimezone(ZoneInfo(tenant.timezone)).date()
-    except (KeyError, ValueError, OSError):
-        return now.date()
+    return local_time(tenant, now).date()
 
 
 def load_shelves(accounts: QuerySet[Integration], now: datetime) -> list[Shelf]:

@@ -53,9 +53,8 @@ def load_offer(customer: Customer, package: Package, quantity: int, quote: Quote
     """
     promised_micros = quote.unit_price_micros if quote is not None else None
     (sale,) = look_at([package], now)
-    groups = [] if promised_micros is not None else groups_of(customer)
     try:
-        offer = make_offer(sale, customer.currency, groups, quantity, promised_micros)
+        offer = make_offer(sale, customer.currency, groups_of(customer), quantity, promised_micros)
     except SoldAtLoss as loss:
         if quote is not None:
             raise QuoteWithdrawn(f"quote {quote.public_id} is withdrawn: {loss}", "/quote_id") from loss

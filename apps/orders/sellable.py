@@ -5,6 +5,7 @@ Reads only. `look_at` loads any number of packages with the same few queries.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,11 @@ from apps.common.crypto import CannotOpen
 from apps.common.currencies import DECIMALS
 from apps.common.money import MAX_MICROS, BadAmount
 from apps.orders.local import today_in
+from apps.orders.strategies import in_order, nearest_routes
 from apps.providers import stock
+from apps.providers.catalogue_models import CatalogItem
+from apps.providers.fitting import lacking_fields, rule_of
+from apps.providers.mapping import load_items
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.registry import load_adapter, missing_ids, missing_secrets
 
@@ -36,10 +41,14 @@ class Missing(StrEnum):
 
     PRICE = "price_missing"
     ROUTE = "route_missing"
+    ROUTE_FOR_ALL = "route_for_groups_only"
     ACCOUNT_OFF = "account_disabled"
     CURRENCY = "currency_unknown"
     MAPPING = "mapping_missing"
     MAPPING_IDS = "mapping_incomplete"
+    MAPPING_REFUSED = "mapping_refused"
+    QUANTITY = "quantity_not_sold"
+    FIELD = "field_missing"
     SECRET = "credential_missing"  # noqa: S105 - a word for it
     SECRETS_CLOSED = "credentials_unreadable"
     SHELF = "shelf_empty"
@@ -53,10 +62,14 @@ class Missing(StrEnum):
 WORDS: dict[Missing, str | Promise] = {
     Missing.PRICE: _("there is no price in %(currency)s"),
     Missing.ROUTE: _("there is no enabled route"),
+    Missing.ROUTE_FOR_ALL: _("there is no enabled route for everybody: only some price groups can buy"),
     Missing.ACCOUNT_OFF: _("the provider account %(account)s is disabled"),
     Missing.CURRENCY: _("the provider account %(account)s is in %(currency)s, which is no known currency"),
     Missing.MAPPING: _("the package is not mapped at %(account)s"),
     Missing.MAPPING_IDS: _("the mapping at %(account)s has no %(name)s"),
+    Missing.MAPPING_REFUSED: _("%(account)s does not know what the package is mapped to: look at the mapping, save it"),
+    Missing.QUANTITY: _("%(account)s sells no such quantity"),
+    Missing.FIELD: _("%(account)s demands %(name)s, which nobody is asked for"),
     Missing.SECRET: _("the provider account %(account)s has no %(name)s"),
     Missing.SECRETS_CLOSED: _("no key opens the secrets of the provider account %(account)s"),
     Missing.SHELF: _("the shelf %(shelf)s of %(account)s is empty"),
@@ -68,7 +81,10 @@ WORDS: dict[Missing, str | Promise] = {
 }
 """Each finding as a sentence for a person."""
 
-WARNINGS = frozenset({Missing.COST, Missing.SOME_LOSS})
+EVERYBODY: tuple[int | None, ...] = (None,)
+"""The price groups of a customer who has none."""
+
+WARNINGS = frozenset({Missing.COST, Missing.SOME_LOSS, Missing.ROUTE_FOR_ALL})
 """What is worth mending although the package can be sold with it."""
 
 
@@ -120,6 +136,7 @@ class Terms:
 
     def __init__(self, shop: Tenant, now: datetime) -> None:
         self.shop = shop
+        self.now = now
         self.today = today_in(shop, now)
         self.shelves: dict[tuple[int, str], bool] = {}
         self.rates = Rates(shop, now)
@@ -157,17 +174,35 @@ class Sale:
     terms: Terms
     routes: list[Route]
     mappings: dict[int, PackageMapping]
+    items: dict[int, CatalogItem]
     prices: list[PackagePrice]
 
-    def ways(self, currency: str) -> list[Way]:
-        """The enabled routes in their order, for sales in this currency."""
-        return [self._way(route, route.integration, currency) for route in self.routes]
+    def ways(self, currency: str, groups: Sequence[int | None] = EVERYBODY, quantity: int | None = None) -> list[Way]:
+        """The enabled routes of these groups as they are asked, for sales of a quantity (or any) in this currency.
 
-    def _way(self, route: Route, integration: Integration | None, currency: str) -> Way:
+        Where routes are shared by weight, one is drawn for each order: here they stand by position.
+        """
+        ways = [self._way(route, currency, quantity) for route in nearest_routes(self.routes, groups)]
+        if self.package.strategy != Package.Strategy.CHEAPEST:
+            return ways
+        by_route = {way.route: way for way in ways}
+        costs = {way.route.pk: way.cost.micros if way.cost else None for way in ways}
+        return [by_route[route] for route in in_order(self.package.strategy, list(by_route), costs, (0, 0))]
+
+    @property
+    def groups(self) -> list[int | None]:
+        """The price groups that have a route of their own, None for everybody first."""
+        found = {route.price_group_id for route in self.routes}
+        return sorted(found, key=lambda group: group or 0)
+
+    def _way(self, route: Route, currency: str, quantity: int | None) -> Way:
+        integration = route.integration
         if integration is None:
             return Way(route, (), None)
         mapping = self.mappings.get(integration.pk)
-        found = [*self.terms.account_findings(integration), *_mapping_findings(integration, mapping)]
+        found = [*self.terms.account_findings(integration), *_mapping_findings(integration, mapping, self.terms.now)]
+        if mapping is not None:
+            found += self._misfits(integration, mapping, quantity)
         if integration.kind == stock.KIND and mapping and self.terms.is_empty(integration, mapping.oyun):
             found.append(finding(Missing.SHELF, account=integration.name, shelf=mapping.oyun))
         if integration.currency not in DECIMALS:
@@ -177,6 +212,18 @@ class Sale:
         except CannotConvert as error:
             return Way(route, (*found, error.finding), None)
         return Way(route, tuple(found), cost)
+
+    def _misfits(self, integration: Integration, mapping: PackageMapping, quantity: int | None) -> Iterator[Finding]:
+        """What of the provider's own rules no buyer of the package, or of this quantity, can keep."""
+        item, product = self.items.get(mapping.pk), mapping.product()
+        wanted = self.package.quantities() if quantity is None else [quantity]
+        if not rule_of(integration.caps(), item, product).can_make_any(wanted):
+            yield finding(Missing.QUANTITY, account=integration.name)
+        if item is None or not item.fields:
+            return
+        asked = {known.name: known.name for known in self.package.product.fields.all()}
+        for name in lacking_fields(item.fields, asked, product):
+            yield finding(Missing.FIELD, account=integration.name, name=name)
 
     def is_loss(self, unit_price_micros: int, way: Way) -> bool:
         """Whether buying this way costs more than the price and the shop's allowed loss."""
@@ -219,20 +266,23 @@ def _account_findings(integration: Integration) -> Iterator[Finding]:
         yield finding(Missing.SECRET, account=integration.name, name=name)
 
 
-def _mapping_findings(integration: Integration, mapping: PackageMapping | None) -> Iterator[Finding]:
+def _mapping_findings(integration: Integration, mapping: PackageMapping | None, now: datetime) -> Iterator[Finding]:
     if mapping is None:
         yield finding(Missing.MAPPING, account=integration.name)
         return
     for name in missing_ids(load_adapter(integration.kind), mapping.product()):
         yield finding(Missing.MAPPING_IDS, account=integration.name, name=name)
+    if mapping.is_refused(now):
+        yield finding(Missing.MAPPING_REFUSED, account=integration.name)
     if mapping.cost_micros is None:
         yield finding(Missing.COST, account=integration.name)
 
 
 def look_at(packages: Sequence[Package], now: datetime) -> list[Sale]:
-    """What selling each of these packages needs: three queries for all of them. Their `tenant` should be loaded."""
+    """What selling each of these packages needs: four queries for all of them. Their `tenant` should be loaded."""
     routes = _by_package(Route.objects.select_related("integration").filter(package__in=packages, is_enabled=True))
-    mappings = _by_package(PackageMapping.objects.filter(package__in=packages))
+    mappings = _by_package(PackageMapping.objects.select_related("integration").filter(package__in=packages))
+    items = load_items((mapping.integration, mapping) for found in mappings.values() for mapping in found)
     prices = _by_package(valid_prices(packages, now))
     terms = {package.tenant_id: Terms(package.tenant, now) for package in packages}
     return [
@@ -241,6 +291,7 @@ def look_at(packages: Sequence[Package], now: datetime) -> list[Sale]:
             terms=terms[package.tenant_id],
             routes=routes[package.pk],
             mappings={mapping.integration_id: mapping for mapping in mappings[package.pk]},
+            items=items,
             prices=prices[package.pk],
         )
         for package in packages
@@ -282,7 +333,7 @@ def make_offer(
 
     Raises `CannotSell` when no way is open or no price is known, `SoldAtLoss` when every open way costs too much.
     """
-    ways = sale.ways(currency)
+    ways = sale.ways(currency, groups, quantity)
     open_ways = [way for way in ways if way.is_open]
     if not open_ways:
         blocking = [found for way in ways for found in way.findings if found.is_blocking]
@@ -314,9 +365,9 @@ def missing_for_sale(sale: Sale) -> list[Finding]:
     """What keeps the package from being sold, and what is worth mending, in every currency that it has a price for."""
     if not sale.routes:
         return [finding(Missing.ROUTE)]
-    found: list[Finding] = []
-    for currency in _currencies(sale):
-        ways = sale.ways(currency)
+    found = [] if None in sale.groups else [finding(Missing.ROUTE_FOR_ALL)]
+    for currency, group in itertools.product(_currencies(sale), sale.groups):
+        ways = sale.ways(currency, [group])
         open_ways = [way for way in ways if way.is_open]
         found += [one for way in open_ways or ways for one in way.findings]
         found += _price_findings(sale, currency, open_ways)

@@ -66,7 +66,7 @@ def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched
             mapping = steps.load_mapping(trace, order, route)
             integration = steps.load_integration(trace, route)
             bound = steps.bind_adapter(trace, integration)
-            request = steps.build_request(trace, bound, order, mapping, turn)
+            request = steps.build_request(trace, bound, order, mapping, turn, now)
             attempt = steps.record_attempt(trace, order, route, bound, request, turn, now)
             checkpoint("dispatch.before_commit")
     except steps.NothingToDo as nothing:
@@ -110,7 +110,7 @@ def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) 
     try:
         with transaction.atomic():
             news = steps.read_answer(trace, attempt, sent, turn)
-            change = steps.apply_outcome(trace, news)
+            change = steps.apply_outcome(trace, attempt, news)
             steps.write_story(trace, change)
             steps.schedule_check(trace, change)
     except Exception as error:

@@ -18,15 +18,18 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.admin_base import AmountField
 from apps.common import clock
+from apps.common.logs import get_logger
 from apps.panel import providing
 from apps.panel.listing import as_id, read_term
 from apps.panel.views import check_may_operate, live, person_of, zone_of
-from apps.providers import approval
+from apps.providers import approval, troubles
 from apps.providers.approval import Decided
 from apps.providers.catalogue_models import AccountWatch, CatalogChange
 from apps.providers.diagnosis import diagnose
 from apps.providers.listing import CannotList, SyncRunning, request_sync
 from apps.providers.models import Integration
+
+log = get_logger(__name__)
 
 
 class WatchForm(forms.Form):
@@ -107,6 +110,18 @@ def provider_watch(request: HttpRequest, account_id: int) -> HttpResponse:
     facts = {"alert_below_micros": form.cleaned_data["alert_below"], "jump_factor": form.cleaned_data["jump_factor"]}
     AccountWatch.objects.update_or_create(integration=account, defaults={**facts, "low_since": None})
     messages.success(request, _("Saved."))
+    return redirect("panel:provider", account_id=account.pk)
+
+
+@never_cache
+@login_required
+@require_POST
+def provider_resume(request: HttpRequest, account_id: int) -> HttpResponse:
+    """End the account's pause; the orders that wait for it go on at once."""
+    account = load_own_account(request, account_id)
+    troubles.resume(account)
+    log.info("provider_resumed", integration=account.pk, actor=person_of(request).get_username())
+    messages.success(request, _("Orders go there again."))
     return redirect("panel:provider", account_id=account.pk)
 
 

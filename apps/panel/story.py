@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.catalog.models import Package
 from apps.common.money import Money
-from apps.orders.dispatch.trace import STEPS
+from apps.orders.dispatch.trace import STEPS, decision_of
 from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.polling import learning
 from apps.orders.polling.policy import LEAST_COMPLETIONS
@@ -22,7 +23,6 @@ from apps.panel import words
 from apps.providers.actions import allowed
 from apps.wallet import ledger
 
-ROUTE_PASSED = re.compile(r"route (\d+): (\w+)")
 PLAIN_FACTS = ("n", "name")
 
 FACT_WORDS: dict[str, words.Words] = {
@@ -33,6 +33,7 @@ FACT_WORDS: dict[str, words.Words] = {
     "reason": words.REASONS,
     "said": words.EVENTS,
     "status": dict(OrderStatus.choices),
+    "strategy": dict(Package.Strategy.choices),
 }
 """Facts whose values are words of the hub."""
 
@@ -63,6 +64,25 @@ class Dispatch:
     steps: list[Step]
     done: int
     result: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedRoute:
+    """One route that was passed over: where it leads, why, and when it may be open again."""
+
+    name: str
+    why: str
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The latest decision about the route: which one was taken (none: empty), by which rule, and what it passed."""
+
+    at: datetime
+    picked: str
+    strategy: str
+    passed: list[PassedRoute]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +181,7 @@ class Story:
     sums: list[tuple[UnitStatus, Money]]
     units: list[Share]
     postings: list[Posting]
+    choice: Choice | None
     dispatches: list[Dispatch]
     lines: list[Line]
     tries: list[Try]
@@ -206,6 +227,7 @@ def load_story(order: Order, now: datetime) -> Story:
         sums=sums_of(order, units),
         units=[Share(unit, Money(unit.amount_micros, order.currency)) for unit in units],
         postings=[as_posting(line) for line in ledger.lines_of("order", order.pk)],
+        choice=choice_of(events),
         dispatches=[as_dispatch(event) for event in events if "steps" in event.data],
         lines=[as_line(event) for event in events],
         tries=[as_try(attempt, now) for attempt in attempts],
@@ -387,6 +409,32 @@ def as_line(event: OrderEvent) -> Line:
     )
 
 
+# --- why this route
+
+
+def choice_of(events: list[OrderEvent]) -> Choice | None:
+    """The latest decision of step 5 that is in the story; None before the first one."""
+    made = [(event.at, decision_of(event.data.get("steps", []))) for event in events]
+    found = [as_choice(at, step) for at, step in made if step is not None]
+    return found[-1] if found else None
+
+
+def as_choice(at: datetime, step: Mapping[str, Any]) -> Choice:
+    """The decision in words."""
+    return Choice(
+        at=at,
+        picked=str(step["provider"]) if step["route"] is not None else "",
+        strategy=str(Package.Strategy(step["strategy"]).label),
+        passed=[as_passed(one) for one in step["passed_over"]],
+    )
+
+
+def as_passed(one: dict[str, Any]) -> PassedRoute:
+    """One route that was passed over, in words."""
+    retry_at = datetime.fromisoformat(one["retry_at"]) if one["retry_at"] else None
+    return PassedRoute(one["name"] or _("a person"), words.say(words.PASSED_OVER, one["reason"]), retry_at)
+
+
 # --- the fifteen steps
 
 
@@ -414,7 +462,7 @@ def as_step(n: int, name: str, found: dict[str, Any] | None) -> Step:
 
 
 def _is_told(key: str, value: object) -> bool:
-    return key not in PLAIN_FACTS and value not in (None, "")
+    return key not in PLAIN_FACTS and value not in (None, "", [])
 
 
 def as_fact(key: str, value: Any) -> Fact:
@@ -427,7 +475,6 @@ def _fact_value(key: str, value: Any) -> str:
         return _("yes") if value else _("no")
     if key == "next_at":
         return f"{timezone.localtime(datetime.fromisoformat(value)):%H:%M:%S}"
-    if key == "passed_over":
-        passed = ROUTE_PASSED.findall(value)
-        return "; ".join(f"{route}: {words.say(words.PASSED_OVER, reason)}" for route, reason in passed) or value
+    if key == "passed_over" and isinstance(value, list):
+        return "; ".join(f"{passed.name}: {passed.why}" for passed in map(as_passed, value))
     return words.say(FACT_WORDS.get(key, {}), str(value))

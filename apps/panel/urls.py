@@ -32,6 +32,7 @@ urlpatterns = [
     path("providers/<int:account_id>/", provider_views.provider, name="provider"),
     path("providers/<int:account_id>/live/", provider_views.provider_live, name="provider_live"),
     path("providers/<int:account_id>/watch/", provider_views.provider_watch, name="provider_watch"),
+    path("providers/<int:account_id>/resume/", provider_views.provider_resume, name="provider_resume"),
     path("providers/<int:account_id>/diagnose/", provider_views.provider_diagnose, name="provider_diagnose"),
     path("providers/<int:account_id>/sync/", provider_views.provider_sync, name="provider_sync"),
     path("providers/<int:account_id>/items/", provider_views.provider_items, name="provider_items"),

@@ -16,14 +16,18 @@ from apps.providers.troubles import TROUBLES
 Words = Mapping[str, str | Promise]
 
 REASONS: Words = {
+    "waiting:balance_too_low": _("Waits: our money at the provider covers neither it nor what is on its way there."),
     "waiting:cost_above_price": _("Waits: its cost is above its price by more than the shop allows."),
     "waiting:credentials_missing": _("Waits: the provider account has no complete credentials."),
+    "waiting:credentials_unreadable": _("Waits: no key opens the credentials of the provider account."),
     "waiting:currency_unknown": _("Waits: the provider account is in a currency that nobody knows."),
     "waiting:deadline": _("Open past its deadline: a person must look at it."),
     "waiting:in_doubt": _("In doubt for long: the provider gives no certain answer, and nothing is bought again."),
     "waiting:internal_error": _("Waits: an error in the hub kept it from being sent; it is tried again."),
     "waiting:manual_route": _("Waits for a person: its route is not automatic."),
     "waiting:mapping_incomplete": _("Waits: the package's mapping at the provider lacks something the provider needs."),
+    "waiting:mapping_refused": _("Waits: the provider does not know what the package is mapped to there."),
+    "waiting:outside_hours": _("Waits for the opening hours of its route."),
     "waiting:mapping_missing": _("Waits: the package is not mapped at the provider."),
     "waiting:may_buy": _("Nobody may ask about it: asking could buy again, and the money is not held any more."),
     "waiting:no_name": _("Nobody can ask about it: the provider takes no reference and has told no number."),
@@ -54,12 +58,21 @@ REASONS: Words = {
 """Every reason that an order can have."""
 
 PASSED_OVER: Words = {
+    "balance_too_low": _("our money there is too little, with what is on its way"),
     "cost_above_price": _("costs more than it brings"),
+    "credentials_missing": _("credentials not complete"),
+    "credentials_unreadable": _("no key opens its credentials"),
+    "currency_unknown": _("in a currency that nobody knows"),
+    "field_missing": _("wants to know more than the buyer said"),
     "manual_route": _("a person decides"),
+    "mapping_incomplete": _("mapping not complete"),
     "mapping_missing": _("no mapping"),
+    "mapping_refused": _("does not know what the package is mapped to"),
+    "outside_hours": _("outside its opening hours"),
     "provider_disabled": _("account switched off"),
     "provider_paused": _("account paused"),
     "provider_unreachable": _("could not be reached a moment ago"),
+    "quantity_not_sold": _("sells no such quantity"),
     "rate_missing": _("no exchange rate"),
     "rate_stale": _("exchange rate too old"),
     "tried_refused": _("refused before"),
@@ -117,6 +130,7 @@ FACTS: Words = {
     "next_at": _("at"),
     "outcome": _("outcome"),
     "passed_over": _("passed over"),
+    "price_group": _("price group"),
     "provider": _("provider"),
     "provider_referans": _("provider_referans"),
     "reason": _("reason"),
@@ -127,6 +141,7 @@ FACTS: Words = {
     "said": _("meaning"),
     "send_no": _("send number"),
     "status": _("order is"),
+    "strategy": _("strategy"),
     "tenant": _("shop"),
     "units": _("units"),
 }

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.admin_base import (
     AmountField,
+    InlineFormSet,
     ReadableForm,
     TenantAdmin,
     TenantFilter,
@@ -27,7 +28,9 @@ from apps.accounts.admin_base import (
 from apps.catalog.admin import PriceInline
 from apps.catalog.models import Package
 from apps.common.crypto import CannotOpen
-from apps.providers.models import IDENTITY, Integration, PackageMapping, Route
+from apps.providers import troubles
+from apps.providers.contract import Outcome
+from apps.providers.models import IDENTITY, MAX_WEIGHT, Integration, PackageMapping, Route
 from apps.providers.registry import ADAPTERS
 
 # --- provider accounts
@@ -128,15 +131,36 @@ class IntegrationAdmin(TenantAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save, and say which secrets are still missing."""
         super().save_model(request, obj, form, change)
+        let_go_on(obj, form)
         missing = [name for name in secret_names(obj) if not stored_secrets(obj).get(name)]
         if missing:
             text = _("Nothing can be sent with this account yet. Missing: %(names)s") % {"names": ", ".join(missing)}
             messages.warning(request, text)
 
 
+def let_go_on(integration: Integration, form: Any) -> None:
+    """What was typed may have mended a trouble: other credentials that one, an emptied pause every one."""
+    if "paused_until" in form.changed_data and integration.paused_until is None:
+        troubles.resume(integration)
+    elif form.typed_secrets() or {"base_url", "login"} & set(form.changed_data):
+        troubles.resume(integration, only=Outcome.AUTH_ERROR)
+
+
 # --- packages: prices, mappings, routes
 
 ACCOUNT_IF_AUTOMATIC = _("an automatic route needs a provider account, a manual one has none")
+
+
+POSITION_TAKEN = _("another route of the same price group has this position")
+ACCOUNT_TAKEN = _("another route of the same price group leads to this provider account")
+ROUTE_TWICE = {
+    "route_position_once_per_package": POSITION_TAKEN,
+    "route_position_once_per_package_and_group": POSITION_TAKEN,
+    "route_once_per_package_and_account": ACCOUNT_TAKEN,
+    "route_once_per_package_account_and_group": ACCOUNT_TAKEN,
+}
+ONCE_BY = {"position": "route_position_once_per_package", "integration": "route_once_per_package_and_account"}
+"""The rule that a second row breaks, by the field in which it is the same."""
 
 
 class MappingForm(ReadableForm):
@@ -167,11 +191,22 @@ class MappingInline(TenantInline):
 class RouteForm(ReadableForm):
     """One route. `mapped_here`: the accounts that the same page maps the package to, and saves first."""
 
-    constraint_words = {"route_auto_has_account_manual_has_none": ACCOUNT_IF_AUTOMATIC}
+    constraint_words = {
+        "route_auto_has_account_manual_has_none": ACCOUNT_IF_AUTOMATIC,
+        "route_weight_sane": _("from 1 to 1000"),
+        "route_hours_begin_and_end": _("write both times, which differ, or neither"),
+        **ROUTE_TWICE,
+    }
+    weight = forms.IntegerField(label=_("weight"), min_value=1, max_value=MAX_WEIGHT, required=False, initial=1)
 
     def __init__(self, *args: Any, mapped_here: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.mapped_here = frozenset(mapped_here)
+
+    def clean_weight(self) -> int:
+        """An empty box is one."""
+        weight: int | None = self.cleaned_data["weight"]
+        return 1 if weight is None else weight
 
     def _post_clean(self) -> None:
         super()._post_clean()
@@ -185,11 +220,30 @@ class RouteForm(ReadableForm):
             self.cleaned_data["integration"] = integration
 
 
+class RouteFormSet(InlineFormSet):
+    """The routes of one package: within a price group one to each account, and one at each position."""
+
+    def clean(self) -> None:
+        """Refuse the second row of a kind, which the database would refuse without words."""
+        super().clean()
+        seen: set[tuple[object, ...]] = set()
+        for form in self.forms:
+            row = getattr(form, "cleaned_data", None)
+            if not row or row.get("DELETE"):
+                continue
+            for name in ("position", "integration"):
+                key = (name, row.get("price_group"), row.get(name))
+                if key[-1] is not None and key in seen:
+                    form.add_error(name, ROUTE_TWICE[ONCE_BY[name]])
+                seen.add(key)
+
+
 class RouteInline(TenantInline):
     """The routes on the page of their package, once there is one."""
 
     model = Route
     form = RouteForm
+    formset = RouteFormSet
 
 
 class PackageForm(ReadableForm):
@@ -211,7 +265,7 @@ class PackageAdmin(TenantAdmin):
 
     form = PackageForm
     formfield_overrides = json_of(2, 30)
-    list_display = ["name", "product", "code", "tenant", "is_active"]
+    list_display = ["name", "product", "code", "tenant", "strategy", "is_active"]
     list_filter = [TenantFilter, "is_active"]
     list_select_related = ["product", "tenant"]
     search_fields = ["name", "code", "product__name"]
@@ -259,8 +313,8 @@ class RouteAdmin(TenantAdmin):
     form = RouteForm
     tenant_path = "package__tenant"
     frozen_fields = ("package",)
-    list_display = ["package", "position", "mode", "integration", "is_enabled"]
+    list_display = ["package", "price_group", "position", "mode", "integration", "weight", "is_enabled"]
     list_filter = [tenant_filter("package__tenant"), "mode", "is_enabled"]
-    list_select_related = ["package__product", "integration"]
+    list_select_related = ["package__product", "integration", "price_group"]
     search_fields = ["package__name", "package__code"]
     autocomplete_fields = ["package"]

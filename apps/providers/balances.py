@@ -25,9 +25,10 @@ log = get_logger(__name__)
 
 EVERY = timedelta(minutes=5)
 """How often balances are read."""
+FRESH_FOR = 3 * EVERY
+"""An older value says nothing about what can be bought now."""
 CONCURRENCY = 16
 ERROR_LIMIT = 300
-LOWEST = troubles.TROUBLES[Outcome.INSUFFICIENT_BALANCE]
 
 
 def has_balance(integration: Integration) -> bool:
@@ -121,7 +122,7 @@ def record_balance(integration: Integration, balance: Balance, now: datetime) ->
         reading = _kept(integration, last, said, now)
         if said.amount_micros is not None:
             _watch(integration, reading, now)
-            _tell_routing(integration, said.amount_micros, before, now)
+            _tell_routing(integration, said.amount_micros, None if before is None else before.amount_micros, now)
     return reading
 
 
@@ -134,6 +135,13 @@ def last_value(integration: Integration) -> BalanceReading | None:
     """The newest answer that was a value."""
     values = BalanceReading.objects.filter(integration=integration, amount_micros__isnull=False)
     return values.order_by("-as_of", "-pk").first()
+
+
+def fresh_value(integration: Integration, now: datetime) -> BalanceReading | None:
+    """The newest value in the account's own currency, unless it is too old to count."""
+    last = last_value(integration) if has_balance(integration) else None
+    is_fresh = last is not None and last.as_of > now - FRESH_FOR and last.currency == integration.currency
+    return last if is_fresh else None
 
 
 def _kept(integration: Integration, last: BalanceReading | None, said: Said, now: datetime) -> BalanceReading:
@@ -158,11 +166,9 @@ def _watch(integration: Integration, reading: BalanceReading, now: datetime) -> 
     tell("balance_low" if is_low else "balance_recovered", integration=integration.pk, amount=str(reading.amount()))
 
 
-def _tell_routing(integration: Integration, micros: int, before: BalanceReading | None, now: datetime) -> None:
-    """A balance of zero keeps new orders away until the next reading but one; the first one above zero lets them in."""
+def _tell_routing(integration: Integration, micros: int, before: int | None, now: datetime) -> None:
+    """Zero or less keeps new orders away until the next reading but one; more money than before lets them go on."""
     if micros <= 0:
         troubles.pause(integration, Outcome.INSUFFICIENT_BALANCE, now, retry_after_s=2 * EVERY.total_seconds())
-    elif before is not None and (before.amount_micros or 0) <= 0:
-        integration.refresh_from_db(fields=["paused_until", "pause_reason", "troubles"])
-        if integration.pause_reason == LOWEST:
-            troubles.clear(integration)
+    elif before is None or micros > before:
+        troubles.resume(integration, only=Outcome.INSUFFICIENT_BALANCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +13,8 @@ from apps.common.logs import get_logger
 from apps.common.money import Money
 from apps.providers.catalogue_models import CatalogItem
 from apps.providers.models import Integration, PackageMapping
-from apps.providers.registry import load_adapter
+from apps.providers.offers import key_of
+from apps.providers.registry import has_wire, load_adapter
 from apps.providers.suggestions import has_same_numbers, is_plausible
 
 log = get_logger(__name__)
@@ -100,6 +102,21 @@ def _concerns(
         Concern.FIELDS: not all(demand.is_asked for demand in demands),
     }
     return [concern for concern, is_there in found.items() if is_there]
+
+
+def load_items(mapped: Iterable[tuple[Integration, PackageMapping]]) -> dict[int, CatalogItem]:
+    """What is approved of the providers' lists for these mappings, by the mapping's id: one query for all of them."""
+    keys = {
+        mapping.pk: (account.pk, key_of(mapping.product(), load_adapter(account.kind).mapping_fields))
+        for account, mapping in mapped
+        if has_wire(account.kind)
+    }
+    if not keys:
+        return {}
+    accounts, texts = zip(*keys.values(), strict=True)
+    items = CatalogItem.objects.filter(integration__in=set(accounts), key__in=set(texts))
+    found = {(item.integration_id, item.key): item for item in items}
+    return {pk: found[key] for pk, key in keys.items() if key in found}
 
 
 def least_quantity(package: Package) -> int:

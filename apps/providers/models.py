@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts.models import Tenant
+from apps.accounts.models import PriceGroup, Tenant
 from apps.catalog.models import Package
 from apps.common.crypto import open_text, seal_text
 from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_for
@@ -22,6 +24,11 @@ from apps.providers.tokens import tokens_of
 
 IDENTITY = ("kind", "base_url", "login")
 """What makes an account the same account: frozen once a purchase was tried there (also by a trigger)."""
+
+REFUSED_FOR = timedelta(hours=1)
+"""How long a mapping is left alone whose ids the provider does not know, unless somebody saves it."""
+
+MAX_WEIGHT = 1000
 
 
 class Integration(models.Model):
@@ -125,6 +132,7 @@ class PackageMapping(models.Model):
     kupur = models.CharField(_("denomination there (kupur)"), max_length=120, blank=True)
     params = models.JSONField(_("further parameters"), default=dict, blank=True)
     cost_micros = models.BigIntegerField(_("expected cost (millionths)"), null=True, blank=True)
+    refused_at = models.DateTimeField(_("ids refused"), null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "providers_package_mapping"
@@ -141,6 +149,20 @@ class PackageMapping(models.Model):
     def __str__(self) -> str:
         return f"{self.package} -> {self.integration}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; what a person has looked at may be tried again."""
+        self.refused_at = None
+        super().save(*args, **kwargs)
+
+    def is_refused(self, now: datetime) -> bool:
+        """Whether the provider said a short while ago that it does not know these ids, and nobody saved it since."""
+        retry_at = self.retry_at()
+        return retry_at is not None and now < retry_at
+
+    def retry_at(self) -> datetime | None:
+        """When ids that the provider did not know are tried again; None where it knows them."""
+        return None if self.refused_at is None else self.refused_at + REFUSED_FOR
+
     def clean(self) -> None:
         """Package and account belong to one shop, and every id that the protocol needs is there."""
         if self.package.tenant_id != self.integration.tenant_id:
@@ -156,9 +178,11 @@ class PackageMapping(models.Model):
 
 
 class Route(models.Model):
-    """One place where a package may be bought, in order of `position`.
+    """One place where a package may be bought, in order of `position`, for a price group (none: everybody).
 
-    `auto` sends by itself and needs an account; `manual` parks the order for a person and has none.
+    `auto` sends by itself and needs an account; `manual` parks the order for a person and has none. Of the enabled
+    routes those of the customer's own group count, else of its parent groups, else those for everybody. `weight` is
+    its share where the package's strategy is `weighted`; hours are in the shop's time zone, over midnight too.
     """
 
     class Mode(models.TextChoices):
@@ -166,6 +190,15 @@ class Route(models.Model):
         MANUAL = "manual", _("a person decides")
 
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="routes", verbose_name=_("package"))
+    price_group = models.ForeignKey(
+        PriceGroup,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="routes",
+        verbose_name=_("price group"),
+        help_text=_("empty: for everybody whose groups have no route of their own"),
+    )
     position = models.PositiveSmallIntegerField(_("position"), default=1)
     mode = models.CharField(_("mode"), max_length=8, choices=Mode, default=Mode.AUTO)
     integration = models.ForeignKey(
@@ -176,6 +209,11 @@ class Route(models.Model):
         related_name="routes",
         verbose_name=_("provider account"),
     )
+    weight = models.PositiveSmallIntegerField(
+        _("weight"), default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)]
+    )
+    opens_at = models.TimeField(_("opens at"), null=True, blank=True)
+    closes_at = models.TimeField(_("closes at"), null=True, blank=True, help_text=_("not included"))
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
     class Meta:
@@ -184,12 +222,39 @@ class Route(models.Model):
         verbose_name_plural = _("routes")
         ordering = ["position", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["package", "position"], name="route_position_once_per_package"),
-            models.UniqueConstraint(fields=["package", "integration"], name="route_once_per_package_and_account"),
+            # Two rules for each: a database takes two empty price groups for different ones.
+            models.UniqueConstraint(
+                fields=["package", "position"],
+                condition=Q(price_group__isnull=True),
+                name="route_position_once_per_package",
+            ),
+            models.UniqueConstraint(
+                fields=["package", "price_group", "position"],
+                condition=Q(price_group__isnull=False),
+                name="route_position_once_per_package_and_group",
+            ),
+            models.UniqueConstraint(
+                fields=["package", "integration"],
+                condition=Q(price_group__isnull=True),
+                name="route_once_per_package_and_account",
+            ),
+            models.UniqueConstraint(
+                fields=["package", "price_group", "integration"],
+                condition=Q(price_group__isnull=False),
+                name="route_once_per_package_account_and_group",
+            ),
             # An automatic route without an account, or a manual one with an account, left orders pending for ever.
             models.CheckConstraint(
                 condition=Q(mode="auto", integration__isnull=False) | Q(mode="manual", integration__isnull=True),
                 name="route_auto_has_account_manual_has_none",
+            ),
+            # A weight of nothing would be a route that is never drawn, and looks enabled.
+            models.CheckConstraint(condition=Q(weight__gte=1, weight__lte=MAX_WEIGHT), name="route_weight_sane"),
+            # Half an opening time, or one that ends where it begins, would be open always or never.
+            models.CheckConstraint(
+                condition=Q(opens_at__isnull=True, closes_at__isnull=True)
+                | Q(opens_at__isnull=False, closes_at__isnull=False) & ~Q(opens_at=F("closes_at")),
+                name="route_hours_begin_and_end",
             ),
         ]
 
@@ -198,6 +263,8 @@ class Route(models.Model):
 
     def clean(self) -> None:
         """An automatic route leads to an account of the same shop that the package is mapped to."""
+        if self.price_group is not None and self.price_group.tenant_id != self.package.tenant_id:
+            raise ValidationError({"price_group": _("this price group belongs to another shop")})
         if self.mode == self.Mode.AUTO and self.integration is None:
             raise ValidationError({"integration": _("an automatic route needs a provider account")})
         if self.mode == self.Mode.MANUAL and self.integration is not None:
@@ -208,6 +275,24 @@ class Route(models.Model):
             raise ValidationError({"integration": _("this provider account belongs to another shop")})
         if not PackageMapping.objects.filter(package=self.package, integration=self.integration).exists():
             raise ValidationError({"integration": _("map the package to this provider account first")})
+
+    def is_open(self, local: datetime) -> bool:
+        """Whether `local`, a moment in the shop's time zone, is within the opening hours."""
+        if self.opens_at is None or self.closes_at is None:
+            return True
+        at = local.time()
+        if self.opens_at < self.closes_at:
+            return self.opens_at <= at < self.closes_at
+        return at >= self.opens_at or at < self.closes_at
+
+    def next_opening(self, local: datetime) -> datetime:
+        """When the hours begin next after `local`, in its time zone; `local` itself where there are none."""
+        if self.opens_at is None:
+            return local
+        today = local.replace(
+            hour=self.opens_at.hour, minute=self.opens_at.minute, second=self.opens_at.second, microsecond=0, fold=0
+        )
+        return today if today > local else today + timedelta(days=1)
 
 
 class StockCode(models.Model):

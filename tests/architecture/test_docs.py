@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import inspect
+import itertools
 import os
 import re
 import shlex
@@ -32,14 +34,19 @@ from apps.orders.decisions.approvals import ACTS
 from apps.orders.decisions.cases import LONGEST_SNOOZE
 from apps.orders.decisions.letting_go import ALONE_AFTER
 from apps.orders.dispatch.trace import STEPS
+from apps.orders.routing import FILTERS, LONGEST_WAIT
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
+from apps.orders.strategies import STRATEGIES
 from apps.orders.verdicts import GIVEN_UP_FOR, PIN_ALARM
 from apps.panel import words
 from apps.providers.balances import EVERY
+from apps.providers.balances import FRESH_FOR as FRESH_BALANCE
 from apps.providers.catalogue_models import DEFAULT_JUMP
 from apps.providers.listing import FRESH_FOR
+from apps.providers.models import REFUSED_FOR
 from apps.providers.options import load_caps
 from apps.providers.registry import has_wire, kind_choices
+from apps.providers.troubles import MAPPING_REFUSALS
 from apps.simulator.knobs import KNOBS
 from apps.wallet import people
 
@@ -415,3 +422,38 @@ class TestTheMoneyPage:
     def test_tells_how_long_a_request_waits(self) -> None:
         assert people.OPEN_FOR.total_seconds() == 24 * 3600
         assert "waits 24 hours" in self.text
+
+
+# --- routing
+
+
+class TestTheRouting:
+    DOCUMENT = (ROOT / "docs" / "ROUTING.md").read_text()
+
+    def rows(self, header: str) -> list[list[str]]:
+        """The cells of the table under this header, without the header."""
+        lines = self.DOCUMENT.partition(f"\n| {header} |")[2].splitlines()[2:]
+        table = itertools.takewhile(lambda line: line.startswith("|"), lines)
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+    def test_has_every_filter_in_its_order(self) -> None:
+        told = [filter_name.strip("`") for filter_name, *_ in self.rows("filter")]
+        assert told == [check.__name__.lstrip("_") for check in FILTERS]
+
+    def test_names_what_each_filter_says(self) -> None:
+        told = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in self.rows("filter")}
+        tried = {f"tried_{state}" for state in ("refused", "failed", "absent", "abandoned")}
+        for check in FILTERS:
+            said = set(re.findall(r'Passed\([^"]*"(\w+)"', inspect.getsource(check))) or tried
+            assert told[check.__name__.lstrip("_")] == said
+
+    def test_has_every_strategy(self) -> None:
+        assert [name.strip("`") for name, _ in self.rows("strategy of the package")] == [str(one) for one in STRATEGIES]
+
+    def test_has_every_kind_that_can_tell_a_wrong_mapping(self) -> None:
+        assert {kind.strip("`") for kind, _ in self.rows("kind")} == set(MAPPING_REFUSALS)
+
+    def test_gives_the_right_times(self) -> None:
+        assert f"not older than {FRESH_BALANCE.total_seconds() / 60:.0f} minutes" in self.DOCUMENT
+        assert f"every {LONGEST_WAIT.total_seconds() / 60:.0f} minutes at least" in self.DOCUMENT
+        assert timedelta(hours=1) == REFUSED_FOR

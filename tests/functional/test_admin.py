@@ -20,7 +20,7 @@ from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenan
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common import clock
 from apps.providers.models import Integration, PackageMapping, Route
-from tests.factories import START, Shop, add_route, make_integration, make_package, order_from
+from tests.factories import START, Shop, add_route, make_integration, make_package, make_tenant, order_from
 from tests.functional.panel_fixtures import People, browser_of, english, make_person, people
 
 __all__ = ["english", "people"]
@@ -251,6 +251,7 @@ COVERED_BY_CHOICES = {
     "input_field_kind_known",
     "input_field_target_known",
     "package_quantity_kind_known",
+    "package_strategy_known",
 }
 """Rules that a drop-down list cannot break."""
 
@@ -462,7 +463,29 @@ class TestAPackage:
         rows = self.row("mappings", 1, integration=second.pk, oyun="9", kupur="1", params="{}")
         for n in (1, 2):
             rows |= self.row("routes", n, integration=second.pk, position=n + 1, mode="auto", is_enabled="on")
-        assert "duplicate" in self.change(people, **rows).content.decode()
+        assert "leads to this provider account" in self.change(people, **rows).content.decode()
+
+    @pytest.mark.parametrize("group", ["", "VIP"])
+    def test_has_one_route_at_each_position_of_a_price_group(self, people: People, group: str) -> None:
+        vip = PriceGroup.objects.create(tenant=people.shop.tenant, name="VIP")
+        rows: dict[str, Any] = {}
+        for n in (1, 2):
+            rows |= self.row(
+                "routes", n, integration="", position=7, mode="manual", price_group=vip.pk if group else ""
+            )
+        assert "has this position" in self.change(people, **rows).content.decode()
+        rows["routes-2-price_group"] = "" if group else vip.pk
+        assert self.change(people, **rows).status_code == 302
+        assert Route.objects.filter(package=people.shop.package, position=7).count() == 2
+
+    def test_is_not_routed_for_a_price_group_of_another_shop(self, people: People) -> None:
+        foreign = PriceGroup.objects.create(tenant=make_tenant(), name="VIP")
+        row = self.row("routes", 1, integration="", position=2, mode="manual", price_group=foreign.pk)
+        assert "Select a valid choice" in errors_of(self.change(people, **row))
+
+    def test_has_both_opening_times_or_none(self, people: People) -> None:
+        row = self.row("routes", 1, integration="", position=2, mode="manual", opens_at="09:00")
+        assert "write both times" in errors_of(self.change(people, **row))
 
     def test_is_not_routed_to_an_account_that_it_is_not_mapped_to(self, people: People) -> None:
         second = make_integration(people.shop.tenant, "http://127.0.0.1:9")

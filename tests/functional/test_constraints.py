@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 import pytest
@@ -248,6 +248,15 @@ def new_credit_change(world: World, **fields: Any) -> CreditChange:
     return CreditChange.objects.create(account=account, key="another", **values)
 
 
+def routes_of_a_group(w: World, positions: tuple[int, ...], integration: Integration | None) -> None:
+    group = PriceGroup.objects.create(tenant=w.shop.tenant, name="VIP")
+    for position in positions:
+        mode = "manual" if integration is None else "auto"
+        Route.objects.create(
+            package=w.shop.package, price_group=group, position=position, mode=mode, integration=integration
+        )
+
+
 def new_stock_code(world: World, **fields: Any) -> StockCode:
     values = {"shelf": "s", "sealed": "k1$x", "blind_index": "i", "cost_micros": 1, "added_at": START, **fields}
     return StockCode.objects.create(tenant=world.shop.tenant, integration=world.shop.integration, **values)
@@ -320,6 +329,10 @@ REFUSED: dict[str, Refused] = {
     "route_once_per_package_and_account": lambda w: Route.objects.create(
         package=w.shop.package, position=2, integration=w.shop.integration
     ),
+    "route_position_once_per_package_and_group": lambda w: routes_of_a_group(w, (1, 1), integration=None),
+    "route_once_per_package_account_and_group": lambda w: routes_of_a_group(w, (1, 2), integration=w.shop.integration),
+    "route_weight_sane": lambda w: change(Route, w.shop.route.pk, weight=0),
+    "route_hours_begin_and_end": lambda w: change(Route, w.shop.route.pk, opens_at=time(9)),
     "route_auto_has_account_manual_has_none": lambda w: change(Route, w.shop.route.pk, mode="manual"),
     "stock_code_once_per_shop": lambda w: [new_stock_code(w, shelf=shelf) for shelf in ("a", "b")],
     "stock_code_has_a_shelf": lambda w: new_stock_code(w, shelf=""),
@@ -378,6 +391,7 @@ REFUSED: dict[str, Refused] = {
         tenant=w.shop.tenant, product=w.shop.package.product, code=w.shop.package.code, name="x"
     ),
     "package_quantity_kind_known": lambda w: Package.objects.update(quantity_kind="many"),
+    "package_strategy_known": lambda w: Package.objects.update(strategy="dearest"),
     "package_quantity_range_sane": lambda w: Package.objects.update(quantity_min=6),
     "price_is_positive": lambda w: PackagePrice.objects.update(unit_price_micros=0),
     "price_from_quantity_sane": lambda w: PackagePrice.objects.update(from_quantity=0),

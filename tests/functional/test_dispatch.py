@@ -253,22 +253,33 @@ class TestADispatchThatIsRefused:
         assert logged_steps(caplog) == steps_to(5)
         self.check_waiting(stage, order, "waiting:mapping_missing", 60)
 
-    def test_by_an_incomplete_mapping_stops_at_six(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-        order = stage.order(make_shop(stage.url))
+    def test_by_an_incomplete_mapping_stops_at_five(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+        shop = make_shop(stage.url)
+        order = stage.order(shop)
         PackageMapping.objects.update(kupur="")
         self.refuse(order, caplog)
         assert logged_steps(caplog) == steps_to(5)
         self.check_waiting(stage, order, "waiting:mapping_incomplete", 60)
-        assert OrderEvent.objects.get(kind="dispatch_refused").data["why"] == "the mapping has no kupur"
+        told = OrderEvent.objects.get(kind="dispatch_refused")
+        assert told.data["why"] == f"route {shop.route.pk}: mapping_incomplete"
 
-    def test_without_credentials_stops_at_eight(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    def test_without_credentials_stops_at_five(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
         order = stage.order(make_shop(stage.url))
         Integration.objects.update(sealed_secrets="")
         self.refuse(order, caplog)
-        assert logged_steps(caplog) == steps_to(7)
+        assert logged_steps(caplog) == steps_to(5)
         self.check_waiting(stage, order, "waiting:credentials_missing", 60)
 
-    def test_at_an_account_in_no_known_currency_stops_at_seven(
+    def test_with_credentials_that_no_key_opens_stops_at_five(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        order = stage.order(make_shop(stage.url))
+        Integration.objects.update(sealed_secrets="k9$gone")
+        self.refuse(order, caplog)
+        assert logged_steps(caplog) == steps_to(5)
+        self.check_waiting(stage, order, "waiting:credentials_unreadable", 60)
+
+    def test_at_an_account_in_no_known_currency_stops_at_five(
         self, stage: Stage, caplog: pytest.LogCaptureFixture
     ) -> None:
         """What was bought there could not be booked afterwards, so it is not bought."""
@@ -276,7 +287,7 @@ class TestADispatchThatIsRefused:
         order = stage.order(shop)
         Integration.objects.update(currency="TL")
         self.refuse(order, caplog)
-        assert logged_steps(caplog) == steps_to(6)
+        assert logged_steps(caplog) == steps_to(5)
         self.check_waiting(stage, order, "waiting:currency_unknown", 60)
         (sale,) = look_at([shop.package], clock.now())
         sentence = f"the provider account {shop.integration.name} is in TL, which is no known currency"

@@ -275,7 +275,7 @@ class TestTheStory:
         try_auto_dispatch(order.pk)
         text = page(people.owner, order)
         assert (text.count('<li class="done">'), text.count('<li class="skipped">')) == (5, 10)
-        assert f"{people.shop.route.pk}: account paused" in text
+        assert f"{people.shop.integration.name}: account paused" in text
         assert "Next try to send:" in text
 
     def test_says_how_often_it_was_asked_and_when_next(self, people: People, stage: Stage) -> None:

@@ -369,12 +369,14 @@ class TestAPackage:
         for _ in range(3):
             make_shop()
         packages = list(Package.objects.select_related("tenant"))
-        with django_assert_num_queries(3 + 4):  # routes, mappings, prices; the margin rules of each of four shops
+        with django_assert_num_queries(
+            4 + 4
+        ):  # routes, mappings, items, prices; the margin rules of each of four shops
             assert [missing_for_sale(sale) for sale in look_at(packages, clock.now())] == [[]] * 4
 
 
 class TestCreatingAnOrder:
-    @pytest.mark.parametrize(("has_group", "statements"), [(False, 29), (True, 30)])
+    @pytest.mark.parametrize(("has_group", "statements"), [(False, 30), (True, 31)])
     def test_costs_this_many_statements(
         self, shop: Shop, has_group: bool, statements: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:

@@ -114,13 +114,22 @@ class TestAnOrder:
         assert sums_of(order) == {"hold": 3 * PRICE, "capture": 3 * PRICE, "cost": 88_250_000}
         check_invariants()
 
-    def test_takes_none_when_the_shelf_has_too_few(self, stage: Stage) -> None:
+    def test_of_more_than_the_shelf_holds_gets_that_and_the_rest_of_its_money_back(self, stage: Stage) -> None:
         shop = make_stock_shop("AAAA-1", "AAAA-2")
         order = order_from(shop, quantity=3)
-        try_auto_dispatch(order.pk)
-        assert taken() == 0
-        assert standing_of(order) == ("rejected", "failed", "")
-        assert sums_of(order) == {"hold": 3 * PRICE, "release": 3 * PRICE}
+        stage.run_until_quiet()
+        assert pins_of(order) == ["AAAA-1", "AAAA-2"]
+        assert standing_of(order)[0] == "partial"
+        assert sums_of(order) == {"hold": 3 * PRICE, "capture": 2 * PRICE, "release": PRICE, "cost": 60_000_000}
+
+    def test_of_more_than_the_shelf_holds_gets_the_rest_from_the_next_route(self, stage: Stage) -> None:
+        shop = shop_with_a_second_source(stage)
+        put_codes(shop.integration, "AAAA-1", "AAAA-2")
+        order = order_from(shop, quantity=5)
+        stage.run_until_quiet()
+        assert sold_to(order) == ["delivered", "refused", "delivered", "delivered", "delivered"]
+        assert sorted(pins_of(order)) == sorted(["AAAA-1", "AAAA-2", *(row["pin"] for row in stage.purchases(order))])
+        assert standing_of(order) == ("completed", "completed", "")
         check_invariants()
 
     def test_goes_to_the_next_route_when_the_shelf_is_empty(self, stage: Stage) -> None:

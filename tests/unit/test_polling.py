@@ -16,6 +16,7 @@ from apps.orders.polling.hazard import BINS, EDGES_S, FORGETTING, LAST_S, Hazard
 from apps.orders.polling.policy import Learned, Wait, leash_at, pressure_after, price_of, schedule_ages
 from apps.orders.states import AttemptState, DueKind
 from apps.orders.verdicts import Standing, decide
+from apps.providers.actions import Facts, Known
 from apps.providers.contract import Outcome, PollPlan, Result
 from apps.providers.registry import load_adapter
 
@@ -226,6 +227,8 @@ STANDING = Standing(
     tries=1,
     errors=0,
     caps=replace(load_adapter("znet").caps, poll=ZNET),
+    facts=Facts(Known.ACCEPTED, 60.0, 0.0, 10.0, is_money_held=True, is_holding=True),
+    send_deadline_at=NOW,
 )
 WAIT = Wait(gap_s=12, most_s=30, floor_s=10, passed=1)
 

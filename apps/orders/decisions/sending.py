@@ -8,17 +8,15 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
-from apps.catalog.rates import Rates
 from apps.orders import machine, routing, wake
 from apps.orders.decisions.asking import make_due
 from apps.orders.decisions.deciding import load_own, name_of, read_reason
 from apps.orders.decisions.folding import load_free
 from apps.orders.decisions.refused import BadInput, NotPossible
 from apps.orders.models import Order
-from apps.orders.sellable import Missing
 from apps.orders.states import ExternalStatus, OrderStatus
 from apps.providers.actions import Action
-from apps.providers.models import Integration, PackageMapping, Route
+from apps.providers.models import Route
 
 
 def send_elsewhere(order_id: int, actor: User, reason: str, now: datetime, *, route_id: int) -> None:
@@ -45,19 +43,18 @@ def _load_route(order: Order, route_id: int, now: datetime) -> Route:
     route = routes.filter(pk=route_id).first()
     if route is None or route.integration is None:
         raise BadInput(_("Choose an automatic route of the order's package that is switched on."), "route")
-    account = route.integration
-    if not account.is_enabled:
+    if not route.integration.is_enabled:
         raise NotPossible(_("The account of this route is switched off: switch it on, or choose another route."))
-    _check_terms(order, account, now)
+    _check_terms(order, route, now)
     return route
 
 
-def _check_terms(order: Order, account: Integration, now: datetime) -> None:
-    mapping = PackageMapping.objects.filter(package_id=order.package_id, integration=account).first()
-    if mapping is None:
+def _check_terms(order: Order, route: Route, now: datetime) -> None:
+    """What time does not lift; a pause, a closed breaker or a spent budget only makes the order wait."""
+    found = routing.objections_to(order, route, now)
+    if "mapping_missing" in found:
         raise NotPossible(_("The package is not mapped at this account: map it, or choose another route."))
-    problem = routing.cost_problem(order, account, mapping, Rates(order.tenant, now))
-    if problem is Missing.LOSS:
+    if "cost_above_price" in found:
         raise NotPossible(_("It costs more there than the shop's loss guard allows: choose another route."))
-    if problem is not None:
+    if found & {"rate_missing", "rate_stale"}:
         raise NotPossible(_("There is no exchange rate for this account that is new enough: enter one first."))

@@ -23,15 +23,16 @@ from apps.common.talk import Exchange, TalkFailed, drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
 from apps.orders import due, local, machine, outcomes, wake
-from apps.orders.dispatch.trace import Trace
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderUnit
+from apps.orders.dispatch.trace import Trace, reasons_of
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent, OrderUnit
 from apps.orders.news import News, knowledge_of
 from apps.orders.purchase import purchase
 from apps.orders.references import draw_reference
-from apps.orders.routing import Survey, survey
+from apps.orders.routing import Passed, Survey, survey, units_at_once
 from apps.orders.routing import load_routes as load_order_routes
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.verdicts import Plan
+from apps.providers import troubles
 from apps.providers.contract import (
     Account,
     Adapter,
@@ -42,8 +43,9 @@ from apps.providers.contract import (
     PlaceRequest,
     Result,
 )
+from apps.providers.mapping import load_items
 from apps.providers.models import Integration, PackageMapping, Route
-from apps.providers.registry import load_adapter, missing_ids, missing_secrets
+from apps.providers.registry import load_adapter, missing_secrets
 
 log = get_logger(__name__)
 
@@ -146,26 +148,43 @@ def check_not_dispatched(trace: Trace, order: Order, now: datetime) -> Turn:
 
 
 def load_routes(trace: Trace, order: Order) -> list[Route]:
-    """4. The enabled routes of the package, in order."""
+    """4. The enabled routes of the package that count for the customer: those of one price group, or of everybody."""
     routes = load_order_routes(order)
     if order.next_route_id is not None:  # a person has said where it goes, this once
-        routes = [route for route in routes if route.pk == order.next_route_id]
-    trace.add(4, routes=len(routes))
+        routes = list(Route.objects.select_related("integration", "price_group").filter(pk=order.next_route_id))
+    groups = {str(route.price_group) for route in routes if route.price_group is not None}
+    trace.add(4, routes=len(routes), price_group=", ".join(groups))
     return routes
 
 
 def pick_route(trace: Trace, order: Order, routes: list[Route], now: datetime) -> Route:
     """5. The first route nobody objects to. Raises `DispatchRefused` with the reason and the time to look again."""
     found: Survey = survey(order, routes, now)
-    passed = "; ".join(f"route {passed.route_id}: {passed.reason}" for passed in found.passed)
     picked = found.picked
     if order.next_route_id is not None and {passed.kind for passed in found.passed} == {"tried"}:
         picked = routes[0]  # that it was tried before was known to who sent it there again
-    trace.add(5, route=picked.pk if picked else None, passed_over=passed)
+    names = {route.pk: _name_of(route) for route in routes}
+    trace.add(
+        5,
+        route=picked.pk if picked else None,
+        provider=names[picked.pk] if picked else "",
+        strategy=order.package.strategy,
+        passed_over=[_as_fact(passed, names[passed.route_id]) for passed in found.passed],
+    )
     if picked is None:
         outlook = found.outlook()
+        passed = "; ".join(f"route {passed.route_id}: {passed.reason}" for passed in found.passed)
         raise DispatchRefused(outlook.reason, passed, outlook.retry_at)
     return picked
+
+
+def _name_of(route: Route) -> str:
+    return route.integration.name if route.integration is not None else ""
+
+
+def _as_fact(passed: Passed, name: str) -> dict[str, str | int | None]:
+    retry_at = passed.retry_at.isoformat() if passed.retry_at else None
+    return {"route": passed.route_id, "name": name, "reason": passed.reason, "retry_at": retry_at}
 
 
 def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
@@ -173,9 +192,6 @@ def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
     mapping = PackageMapping.objects.filter(package_id=order.package_id, integration=route.integration).first()
     if mapping is None or route.integration is None:
         raise DispatchRefused("waiting:mapping_missing")
-    missing = missing_ids(load_adapter(route.integration.kind), mapping.product())
-    if missing:
-        raise DispatchRefused("waiting:mapping_incomplete", f"the mapping has no {', '.join(missing)}")
     trace.add(6, mapping=mapping.pk)
     return mapping
 
@@ -202,9 +218,15 @@ def bind_adapter(trace: Trace, integration: Integration) -> Bound:
     return Bound(adapter, account, integration.caps(), integration)
 
 
-def build_request(trace: Trace, bound: Bound, order: Order, mapping: PackageMapping, turn: Turn) -> Request:
+def build_request(
+    trace: Trace, bound: Bound, order: Order, mapping: PackageMapping, turn: Turn, now: datetime
+) -> Request:
     """9. What will be asked for, without touching the network: as many units as the provider takes at once."""
-    units = turn.units if bound.caps.quantity != "one" else turn.units[:1]
+    item = load_items([(bound.integration, mapping)]).get(mapping.pk)
+    fitting = units_at_once(bound.integration, mapping, item, len(turn.units), order.tenant, now)
+    if not fitting:
+        raise DispatchRefused("waiting:no_route", f"{bound.integration.name} sells no such quantity")
+    units = turn.units[:fitting]
     cost = mapping.cost_micros
     request = Request(
         order=order,
@@ -403,8 +425,9 @@ def read_answer(trace: Trace, attempt: Attempt, sent: Sent, turn: Turn) -> News:
     return news
 
 
-def apply_outcome(trace: Trace, news: News) -> outcomes.Change:
-    """13. State, PIN and money, through the one door."""
+def apply_outcome(trace: Trace, attempt: Attempt, news: News) -> outcomes.Change:
+    """13. State, PIN and money, through the one door; a mapping that is unknown there is left alone from now on."""
+    troubles.note_refusal(attempt.integration, attempt.order.package_id, news.result, news.at)
     change = outcomes.settle(news)
     trace.add(13, attempt_state=change.attempt.state, status=change.order.status, reason=change.order.reason)
     return change
@@ -440,7 +463,8 @@ def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: d
         return
     is_over = now >= order.deadline_at
     status, reason = _refused_standing(order, refusal, is_over=is_over)
-    if machine.change_order(order, status, ExternalStatus(order.external_status), reason, now):
+    is_moved = machine.change_order(order, status, ExternalStatus(order.external_status), reason, now)
+    if is_moved or _is_decided_anew(order, trace):
         story = {"steps": trace.steps, "why": refusal.detail}
         machine.record_story(order, "dispatch_refused", "dispatch", now, data=story)
     if is_over:
@@ -448,6 +472,12 @@ def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: d
         due.drop_dispatch(order)
     else:
         due.plan_dispatch(order, refusal.retry_at or now + timedelta(seconds=60))
+
+
+def _is_decided_anew(order: Order, trace: Trace) -> bool:
+    """Whether routes are passed over for other reasons than the order's last refusal told."""
+    told = OrderEvent.objects.filter(order=order, kind="dispatch_refused").order_by("id").last()
+    return told is not None and reasons_of(told.data["steps"]) != reasons_of(trace.steps)
 
 
 def _refused_standing(order: Order, refusal: DispatchRefused, *, is_over: bool) -> tuple[OrderStatus, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from apps.common.logs import get_logger
 
@@ -27,7 +29,10 @@ STEPS: dict[int, str] = {
 }
 """The steps of `try_auto_dispatch`, by number. The docs and the panel read this table."""
 
-Found = str | int | bool | None
+Found = str | int | bool | list[dict[str, str | int | None]] | None
+
+PICK = 5
+"""The step whose decision is told apart: the route, and every one that was passed over."""
 
 
 @dataclass(slots=True)
@@ -41,3 +46,15 @@ class Trace:
         """Record that step `n` is done, and log it."""
         self.steps.append({"n": n, "name": STEPS[n], **found})
         log.info("dispatch_step", step=f"{n}/{len(STEPS)}", name=STEPS[n], order=self.order_id, **found)
+
+
+def decision_of(steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The step that picked a route, None where the trace did not come so far. The oldest stories tell it in one text,
+    without a strategy: that is none, either."""
+    return next((step for step in steps if step["n"] == PICK and "strategy" in step), None)
+
+
+def reasons_of(steps: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """Which routes a trace passed over, and why, without the times that move."""
+    decision = decision_of(steps)
+    return [(one["route"], one["reason"]) for one in decision["passed_over"]] if decision else []

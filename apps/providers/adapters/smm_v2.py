@@ -61,6 +61,10 @@ REFUSALS: tuple[tuple[str, Outcome], ...] = (
 """What a refused order is, by the words of its text (`words_of`: `neworder.error.not_enough_funds` has them too).
 Texts of one outcome are a refusal, of two outcomes none. Seen on panels, or the same said with another word."""
 
+UNKNOWN_SERVICES: tuple[str, ...] = ("service not found", "incorrect service id", "invalid service id")
+SERVICE_UNKNOWN = "service_unknown"
+"""The reason code of a refusal whose text says one of these: the mapping names nothing on the panel."""
+
 DUPLICATES: tuple[str, ...] = ("duplicate", "active order", "already")
 """Words of a text that speaks of an earlier order for the same link, which may be ours: never a refusal."""
 
@@ -295,6 +299,8 @@ def read_place(order: Order, answer: Answer) -> Result:
 def _read_refusal(order: Order, text: str) -> Result:
     outcome = classify(text)
     code = "unlisted" if outcome is Outcome.UNKNOWN else outcome.value
+    if outcome is Outcome.REJECTED and has_words(text, UNKNOWN_SERVICES):
+        code = SERVICE_UNKNOWN
     return order.result(outcome, code, text, duplicate=has_words(text, DUPLICATES))
 
 
