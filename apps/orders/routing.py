@@ -12,6 +12,7 @@ from apps.catalog.prices import is_loss
 from apps.catalog.rates import Rates
 from apps.common.backoff import error_gap_s
 from apps.common.currencies import DECIMALS
+from apps.orders import targets
 from apps.orders.models import Attempt, Order
 from apps.orders.sellable import CannotConvert, Missing, unit_cost
 from apps.orders.states import AttemptState
@@ -65,6 +66,7 @@ class Candidate:
     route: Route
     attempts: tuple[Attempt, ...]
     has_mapping: bool
+    recipient: str
     cost_problem: Missing | None
 
 
@@ -130,6 +132,14 @@ def _was_reachable(candidate: Candidate, now: datetime) -> Passed | None:
     return Passed(candidate.route.pk, "provider_unreachable", retry_at=retry_at) if now < retry_at else None
 
 
+def _is_target_free(candidate: Candidate, now: datetime) -> Passed | None:
+    """The provider has no open order for the recipient, where it takes one at a time."""
+    integration = candidate.route.integration
+    if integration is None or not targets.is_busy(integration, candidate.recipient):
+        return None
+    return Passed(candidate.route.pk, targets.BUSY, retry_at=now + RETRY_IN)
+
+
 FILTERS: tuple[Filter, ...] = (
     _is_automatic,
     _was_not_refused,
@@ -139,6 +149,7 @@ FILTERS: tuple[Filter, ...] = (
     _is_no_loss,
     _is_not_paused,
     _was_reachable,
+    _is_target_free,
 )
 """Asked in this order; the first one with an objection speaks for the route."""
 
@@ -159,7 +170,8 @@ def survey(order: Order, routes: list[Route], now: datetime) -> Survey:
     for route in routes:
         tried = tuple(attempt for attempt in attempts if attempt.integration_id == route.integration_id)
         mapping = mappings.get(route.integration_id)
-        candidate = Candidate(route, tried, mapping is not None, cost_problem(order, route.integration, mapping, rates))
+        problem = cost_problem(order, route.integration, mapping, rates)
+        candidate = Candidate(route, tried, mapping is not None, order.user_identifier, problem)
         objection = _object(candidate, now)
         if objection is None:
             return Survey(route, tuple(passed), now)

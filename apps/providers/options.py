@@ -21,6 +21,7 @@ SECONDS_OPTIONS = (
     "final_after_s",
 )
 COUNT_OPTIONS = ("status_batch_max", "burst")
+FLAG_OPTIONS = ("one_per_target",)
 RATE_OPTIONS = ("rate_per_s",)
 POLL_OPTIONS = tuple(f"poll_{field.name}" for field in fields(PollPlan))
 CAPS_FIELDS = frozenset(field.name for field in fields(Capabilities))
@@ -54,7 +55,9 @@ def _checked(name: str, value: object, knobs: Mapping[str, Knob]) -> object:
         return _number(name, value, "requests a second", MOST_COUNT)
     if name in COUNT_OPTIONS:
         return _count(name, value)
-    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, *knobs})
+    if name in FLAG_OPTIONS:
+        return _knob(name, value, Knob("flag"))
+    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, *FLAG_OPTIONS, *knobs})
     raise BadOption(f"unknown option {name!r}; known are {', '.join(known)}")
 
 
