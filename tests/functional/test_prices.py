@@ -374,7 +374,7 @@ class TestAPackage:
 
 
 class TestCreatingAnOrder:
-    @pytest.mark.parametrize(("has_group", "statements"), [(False, 29), (True, 30)])
+    @pytest.mark.parametrize(("has_group", "statements"), [(False, 31), (True, 32)])
     def test_costs_this_many_statements(
         self, shop: Shop, has_group: bool, statements: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
