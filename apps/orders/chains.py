@@ -89,3 +89,18 @@ def columns_of(origin: Origin | None) -> dict[str, object]:
         "parent_reference": origin.reference,
         "parent_attempt": find_parent(origin),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The orders next to one in its chain, as far as they are in this installation: its buyer's, and what it bought."""
+
+    parent: Order | None
+    children: tuple[Order, ...]
+
+
+def links_of(order: Order) -> Links:
+    """For superusers alone: the neighbours belong to other shops."""
+    parent = order.parent_attempt.order if order.parent_attempt is not None else None
+    children = Order.objects.filter(parent_attempt__in=Attempt.objects.filter(order=order)).order_by("pk")
+    return Links(parent, tuple(children))

@@ -14,7 +14,6 @@ from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
 from apps.accounts.keys import issue_key
-from apps.accounts.models import Tenant
 from apps.common import checkpoints, clock
 from apps.common.crypto import hash_hop
 from apps.orders import chains, monitoring
@@ -53,11 +52,6 @@ class Street:
 
     def __init__(self, url: str) -> None:
         self.url = url
-
-    def shop(self) -> tuple[Tenant, Any]:
-        """A shop with one package and no way to buy it yet."""
-        tenant = make_tenant()
-        return tenant, make_package(tenant, price="50.00")
 
     def connect(self, buyer: Any, seller: Any, *, kind: str = "internal", position: int = 1) -> Route:
         """Let the buyer's package be bought at the seller's door, by a customer of its own there."""
@@ -155,7 +149,7 @@ class TestALoop:
         assert sums_of(order)["release"] == 50_000_000
         last = Attempt.objects.get(order=order_of(packages[-1]))
         assert (last.state, last.outcome) == ("refused", "out_of_stock")
-        check_invariants(stage)
+        check_invariants()
 
     def test_lets_the_next_route_go_on(self, stage: Stage, street: Street) -> None:
         first, second = street.packages(2)
@@ -167,7 +161,7 @@ class TestALoop:
         assert standing_of(order)[0] == standing_of(order_of(second))[0] == "completed"
         assert pins_of(order) == pins_of(order_of(second)) == [row["pin"] for row in stage.purchases()]
         assert Order.objects.count() == 2
-        check_invariants(stage)
+        check_invariants()
 
     def test_is_seen_in_the_path_and_no_money_is_held(self, stage: Stage, street: Street) -> None:
         shop = make_shop(stage.url)
@@ -274,7 +268,7 @@ class TestAChain:
         assert [pins_of(order_of(package)) for package in packages] == [[pin]] * 3
         assert standing_of(order) == ("completed", "completed", "")
         assert len(stage.purchases()) == 1
-        check_invariants(stage)
+        check_invariants()
 
     def test_gives_the_money_back_all_the_way_when_the_last_one_fails(self, stage: Stage, street: Street) -> None:
         packages = self.build(stage, street)
@@ -284,7 +278,7 @@ class TestAChain:
         stage.run_until_quiet(for_s=3 * 86400)
         assert [standing_of(order_of(package))[0] for package in packages] == ["rejected"] * 3
         assert set(wallets().values()) == {1_000_000_000}
-        check_invariants(stage)
+        check_invariants()
 
     def test_tells_doubt_as_work_in_progress_all_the_way(self, stage: Stage, street: Street) -> None:
         packages = self.build(stage, street)
@@ -334,7 +328,7 @@ class TestAChain:
             ("check", {"orders": f"[{reference}]", "uuid": 1}),
             ("check", {"orders": f"[{parent.external_order_id}]"}),
             (f"newOrder/{seller.pk}/params", again),
-            (f"newOrder/{seller.pk}/params", {**again, "order_uuid": str(uuid.uuid4())}),
+            (f"newOrder/{seller.pk}/params", {**again, "order_uuid": str(uuid.uuid4()), "qty": 9}),
         ]
         headers = {"api-token": token}
         replies = [Client().get(f"/client/api/{path}", params, headers=headers) for path, params in addresses]
@@ -367,7 +361,8 @@ ANYWHERE = (
     "apply.after_commit",
 )
 SENT_NOTHING = {"dispatch.after_commit", "dispatch.before_first_byte"}
-"""Who dies here before a ZNET panel was asked leaves a person's question, as anywhere: only the first shop is tried."""
+"""Who dies here has asked nobody. A shop of this system proves that after a while; a ZNET panel leaves it to a person,
+so that only the first shop is tried here."""
 
 
 class TestACrash:
@@ -377,18 +372,21 @@ class TestACrash:
     def test_of_a_worker_between_the_hops_buys_once_at_each(
         self, stage: Stage, street: Street, name: str, time: int
     ) -> None:
-        order, buyer, seller = self.start(stage, street)
+        order, seller = self.start(stage, street)
         in_worker(hook_at(name, time, die))
         with pytest.raises(Crash):
             self.work(stage)
         checkpoints.set_hook(None)
         stage.move(monitoring.TOKEN_FOR.total_seconds())
         stage.run_until_quiet(for_s=6 * 3600)
-        self.check_once(stage, order, buyer, seller)
+        if name in SENT_NOTHING:
+            self.check_never(stage, order)
+        else:
+            self.check_once(stage, order, seller)
 
     @pytest.mark.parametrize("name", ["create.before_commit", "create.after_commit"])
     def test_of_the_seller_s_door_buys_once_at_each(self, stage: Stage, street: Street, name: str) -> None:
-        order, buyer, seller = self.start(stage, street)
+        order, seller = self.start(stage, street)
         seen: list[str] = []
 
         def fail(reached: str) -> None:
@@ -400,27 +398,37 @@ class TestACrash:
         monitoring.sweep()
         assert (seen, Attempt.objects.get(order=order).state) == ([name], "in_doubt")
         stage.run_until_quiet(for_s=6 * 3600)
-        self.check_once(stage, order, buyer, seller)
+        if name == "create.before_commit":
+            self.check_never(stage, order)
+        else:
+            self.check_once(stage, order, seller)
 
-    def start(self, stage: Stage, street: Street) -> tuple[Order, Any, Any]:
+    def start(self, stage: Stage, street: Street) -> tuple[Order, Any]:
         buyer, seller = street.packages(2)
         street.connect(buyer, seller)
         add_route(seller, make_integration(seller.tenant, stage.url))
-        return sell(buyer), buyer, seller
+        return sell(buyer), seller
 
     def work(self, stage: Stage) -> None:
         for _ in range(8):
             monitoring.sweep()
             stage.move(60)
 
-    def check_once(self, stage: Stage, order: Order, buyer: Any, seller: Any) -> None:
+    def check_never(self, stage: Stage, order: Order) -> None:
+        """Nothing was bought anywhere: proven, and the money is back."""
+        assert (list(Order.objects.all()), stage.purchases()) == ([order], [])
+        assert (standing_of(order)[0], Attempt.objects.get().state) == ("rejected", "absent")
+        assert set(wallets().values()) == {1_000_000_000}
+        check_invariants()
+
+    def check_once(self, stage: Stage, order: Order, seller: Any) -> None:
         """One order and one purchase at each hop, the PIN at both, and the money of each where it belongs."""
         assert Order.objects.count() == 2
         child = order_of(seller)
         assert (standing_of(order)[0], standing_of(child)[0]) == ("completed", "completed")
         assert pins_of(order) == pins_of(child) == [row["pin"] for row in stage.purchases()]
         assert sums_of(order)["capture"] == sums_of(child)["capture"] == 50_000_000
-        check_invariants(stage)
+        check_invariants()
 
 
 def in_worker(hook: Callable[[str], None]) -> None:
