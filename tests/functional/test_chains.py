@@ -342,9 +342,10 @@ class TestAChain:
 
     def canaries_of(self, child: Order) -> set[str]:
         """Whatever would tell who supplies the seller, what it costs there, and what was said about it."""
-        attempt = Attempt.objects.get(order=child)
-        supplier = attempt.integration
-        told = {attempt.reference, attempt.provider_order_id, attempt.reason, supplier.name, supplier.base_url}
+        attempts = Attempt.objects.select_related("integration").filter(order=child)
+        supplier = attempts[0].integration
+        told = {text for each in attempts for text in (each.reference, each.provider_order_id, each.reason)}
+        told |= {supplier.name, supplier.base_url}
         return {canary for canary in told | {"31.5", "CANARY", supplier.login + ":", "znet"} if canary}
 
 
@@ -361,8 +362,7 @@ ANYWHERE = (
     "apply.after_commit",
 )
 SENT_NOTHING = {"dispatch.after_commit", "dispatch.before_first_byte"}
-"""Who dies here has asked nobody. A shop of this system proves that after a while; a ZNET panel leaves it to a person,
-so that only the first shop is tried here."""
+"""Who dies here has asked nobody. What the seller's panel does then is told elsewhere: only the buyer dies so here."""
 
 
 class TestACrash:
@@ -415,10 +415,10 @@ class TestACrash:
             stage.move(60)
 
     def check_never(self, stage: Stage, order: Order) -> None:
-        """Nothing was bought anywhere: proven, and the money is back."""
+        """Nothing was bought anywhere, and the buyer's money is held until that is proven, or back."""
         assert (list(Order.objects.all()), stage.purchases()) == ([order], [])
-        assert (standing_of(order)[0], Attempt.objects.get().state) == ("rejected", "absent")
-        assert set(wallets().values()) == {1_000_000_000}
+        assert Attempt.objects.get().state in ("in_doubt", "absent")
+        assert "capture" not in sums_of(order)
         check_invariants()
 
     def check_once(self, stage: Stage, order: Order, seller: Any) -> None:
