@@ -37,6 +37,13 @@ class Tenant(models.Model):
     quote_minutes = models.PositiveSmallIntegerField(
         _("quotes hold for (minutes)"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1440)]
     )
+    repeat_minutes = models.PositiveSmallIntegerField(
+        _("the same again is refused for (minutes)"),
+        default=10,
+        db_default=10,
+        validators=[MaxValueValidator(1440)],
+        help_text=_("the same product for the same recipient by the same customer; 0 never refuses"),
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     class Meta:

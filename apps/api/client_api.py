@@ -26,6 +26,7 @@ from apps.catalog.models import InputField, Package
 from apps.common import clock
 from apps.common.logs import get_logger
 from apps.orders import creation
+from apps.orders.chains import Origin, read_path
 from apps.orders.creation import NewOrder
 from apps.orders.models import Order
 from apps.orders.services import create_order
@@ -44,13 +45,14 @@ RECIPIENT_ALIAS = "playerId"
 """The name under which most clients send the recipient, whatever the product's own name for it is."""
 
 TOKEN_MISSING, TOKEN_WRONG, UNKNOWN_ERROR, BROKEN = 120, 121, 114, 500
-NOT_ALLOWED, TOO_SMALL, TOO_LARGE, NO_SUCH_PRODUCT = 106, 112, 113, 109
+NOT_ALLOWED, TOO_SMALL, TOO_LARGE, NO_SUCH_PRODUCT, WRONG_FIELD = 106, 112, 113, 109, 107
 
 CODES: dict[type[creation.OrderRefused], tuple[int, str]] = {
     creation.NotEnoughBalance: (100, "Insufficient balance"),
-    creation.BadField: (107, ""),
+    creation.BadField: (WRONG_FIELD, ""),
     creation.UnknownPackage: (NO_SUCH_PRODUCT, "Product deleted or not found"),
     creation.NotSellable: (110, "not_available"),
+    creation.LoopRefused: (110, "not_available"),
 }
 """What a refused order is called here; an empty text means the core's own words, which name no supplier."""
 
@@ -74,10 +76,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: whose key it carries, and its parameters, each given once."""
+    """One request: whose key it carries, its parameters, each given once, and the shops that its order has passed."""
 
     caller: Caller
     params: Mapping[str, str]
+    path: str = ""
 
     @property
     def customer(self) -> Customer:
@@ -97,6 +100,9 @@ def door(view: View, *methods: str) -> Callable[..., HttpResponse]:
             return respond(view(read_call(request), **ids))
         except Refused as refused:
             return respond(shapes.tell_error(refused.code, refused.message))
+        except creation.RepeatSuspected as refused:
+            log.info("order_refused", refusal=refused.code, detail=refused.detail)
+            return respond(shapes.tell_error(WRONG_FIELD, shapes.name_first(refused)))
         except creation.OrderRefused as refused:
             log.info("order_refused", refusal=refused.code, detail=refused.detail)
             code, text = CODES.get(type(refused), REFUSED)
@@ -131,7 +137,7 @@ def read_call(request: HttpRequest) -> Call:
     given = [(name, str(value)) for name, values in lists for value in values]
     if len(dict(given)) != len(given):
         raise Refused(UNKNOWN_ERROR, "send each parameter once")
-    return Call(caller, dict(given))
+    return Call(caller, dict(given), request.headers.get("X-Order-Path", ""))
 
 
 def show_profile(call: Call) -> object:
@@ -173,7 +179,9 @@ def place_order(call: Call, package_id: int) -> object:
         return shapes.tell_placed(first, call.caller.key_id, clock.now(), is_repeated=True)
     package = load_package(call.customer, package_id)
     quantity = read_quantity(package, params.pop("qty", ""))
-    new = NewOrder(package.code, quantity, name_fields(package, params))
+    repeat = read_repeat(package, params)
+    origin = Origin(key, call.caller.key_id, read_path(call.path))
+    new = NewOrder(package.code, quantity, name_fields(package, params), repeat=repeat, origin=origin)
     order, is_repeated = create_once(call.customer, new, key)
     return shapes.tell_placed(order, call.caller.key_id, clock.now(), is_repeated=is_repeated)
 
@@ -224,6 +232,16 @@ def read_quantity(package: Package, text: str) -> int:
     is_range = package.quantity_kind == Package.QuantityKind.RANGE
     code = NOT_ALLOWED if not is_range else TOO_SMALL if quantity < package.quantity_min else TOO_LARGE
     raise Refused(code, f"qty must be {package.quantity_rule()}")
+
+
+def read_repeat(package: Package, params: dict[str, str]) -> int:
+    """Take the counter `repeat` out of `params`, 0 where there is none. A product's own field of this name stays."""
+    if any(field.name == "repeat" for field in package.product.fields.all()):
+        return 0
+    text = params.pop("repeat", "") or "0"
+    if not _WHOLE.fullmatch(text):
+        raise Refused(WRONG_FIELD, "repeat must be a whole number")
+    return int(text)
 
 
 def name_fields(package: Package, params: Mapping[str, str]) -> dict[str, str]:

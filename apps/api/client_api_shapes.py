@@ -13,6 +13,7 @@ from apps.catalog.prices import groups_of, pick_price
 from apps.common.money import Money, format_amount, to_decimal
 from apps.orders.decisions import ShownCode, reveal_codes_once
 from apps.orders.models import Order, OrderUnit
+from apps.orders.refusals import RepeatSuspected
 from apps.orders.sellable import CannotSell, Sale, look_at, make_offer
 from apps.orders.states import OrderStatus, UnitStatus
 from apps.providers.mapping import least_quantity
@@ -38,6 +39,14 @@ CAUSE = "client_api"
 def tell_error(code: int, message: str) -> object:
     """Why a request was not served."""
     return {"status": "ERROR", "code": code, "message": message}
+
+
+def name_first(refused: RepeatSuspected) -> str:
+    """Which order is the same, by the id that this door tells, and how to order it again."""
+    return (
+        f"order {ORDER_PREFIX}{refused.order_id} is the same for the same recipient; "
+        f"to order it again, send repeat={refused.next_repeat}"
+    )
 
 
 def tell_profile(balance: Money) -> object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 
 import structlog
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -128,6 +129,8 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.BadKey: Answer(400),
     refusals.IdempotencyMismatch: Answer(422),
     refusals.ClientReferenceUsed: Answer(409),
+    refusals.RepeatSuspected: Answer(409),
+    refusals.LoopRefused: Answer(409),
     refusals.UnknownPackage: Answer(422),
     refusals.NotSellable: Answer(
         409,
@@ -222,7 +225,8 @@ def _refuse(request: HttpRequest, refusal: Problem | refusals.OrderRefused, told
     else:
         wrongs = (Wrong(refusal.pointer, detail),) if refusal.pointer else ()
     title = (refusal.__doc__ or "").partition("\n")[0]
-    response = _render(request, told, refusal.code, title, detail, wrongs)
+    more = {"order_id": refusal.order_id} if isinstance(refusal, refusals.RepeatSuspected) else {}
+    response = _render(request, told, refusal.code, title, detail, wrongs, more)
     if told.status == HTTPStatus.UNAUTHORIZED:
         is_wrong = ', error="invalid_token"' if isinstance(refusal, KeyInvalid) else ""
         response["WWW-Authenticate"] = f'Bearer realm="order hub"{is_wrong}'
@@ -256,6 +260,7 @@ def _render(
     title: str,
     detail: str,
     wrongs: Sequence[Wrong],
+    more: Mapping[str, object] = MappingProxyType({}),
     *,
     may_have_moved: bool = False,
 ) -> HttpResponse:
@@ -269,5 +274,6 @@ def _render(
         "request_id": str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64],
         "retryable": told.is_retryable,
         "money_may_have_moved": may_have_moved,
+        **more,
     }
     return JsonResponse(document, status=told.status, content_type=MEDIA_TYPE)

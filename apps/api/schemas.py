@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from apps.catalog.models import MAX_QUANTITY
 from apps.orders.creation import NewOrder
+from apps.orders.repeats import MOST as MOST_REPEATS
 
 MAX_PAGE = 100
 
@@ -41,10 +42,15 @@ class NewOrderIn(BaseModel):
     quote_id: str | None = Field(
         None, description="the id of a quote for this package and quantity: the order costs exactly what was quoted"
     )
+    repeat: int = Field(
+        0,
+        description="how many of the same for the same recipient you have wanted so far: 1 for the second one",
+        json_schema_extra={"minimum": 0, "maximum": MOST_REPEATS},
+    )
 
     def as_new_order(self) -> NewOrder:
         """The same for the core."""
-        return NewOrder(self.package, self.quantity, self.fields, self.client_reference, self.quote_id)
+        return NewOrder(self.package, self.quantity, self.fields, self.client_reference, self.quote_id, self.repeat)
 
 
 class NewQuoteIn(BaseModel):
@@ -166,3 +172,4 @@ class ProblemOut(BaseModel):
     request_id: str
     retryable: bool = Field(description="the same request may be served later")
     money_may_have_moved: bool = Field(description="whether an order was placed is not known: repeat with the same key")
+    order_id: int | None = Field(None, description="of `repeat_suspected` alone: the order that is the same")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -15,7 +16,7 @@ from apps.accounts.models import Customer
 from apps.catalog.models import InputField, Package
 from apps.common.checkpoints import checkpoint
 from apps.common.money import Money, split_evenly
-from apps.orders import due, machine, wake
+from apps.orders import chains, due, machine, repeats, wake
 from apps.orders.models import Order, OrderUnit, Quote
 from apps.orders.offers import check_code, check_number, check_quantity, is_storable, load_offer, load_package
 from apps.orders.quotes import check_unused, load_quote
@@ -24,9 +25,11 @@ from apps.orders.refusals import (
     BadKey,
     ClientReferenceUsed,
     IdempotencyMismatch,
+    LoopRefused,
     NotEnoughBalance,
     NotSellable,
     OrderRefused,
+    RepeatSuspected,
     UnknownPackage,
     UnknownQuote,
     WrongQuantity,
@@ -39,10 +42,12 @@ __all__ = [
     "ClientReferenceUsed",
     "Created",
     "IdempotencyMismatch",
+    "LoopRefused",
     "NewOrder",
     "NotEnoughBalance",
     "NotSellable",
     "OrderRefused",
+    "RepeatSuspected",
     "UnknownPackage",
     "WrongQuantity",
     "create_order",
@@ -56,19 +61,27 @@ KEY = re.compile(r"[\x21-\x7e]{1,120}")
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """What a buyer asks for. `fields` are the product's input fields by name."""
+    """What a buyer asks for. `fields` are the product's input fields by name.
+
+    `repeat` is how many of the same the buyer has wanted so far, where the same again is meant; `origin` says how the
+    order came, where the buyer may be a shop itself.
+    """
 
     package: str
     quantity: int = 1
     fields: Mapping[str, str] = field(default_factory=dict)
     client_reference: str | None = None
     quote_id: str | None = None
+    repeat: int = 0
+    origin: chains.Origin | None = None
 
     def content_hash(self) -> str:
         """SHA-256 of the content, hex: tells a repeat from another order under the same key."""
         content = [self.package, self.quantity, sorted(self.fields.items()), self.client_reference]
         if self.quote_id is not None:  # what was hashed before there were quotes keeps its hash
             content.append(self.quote_id)
+        if self.repeat:
+            content.append(self.repeat)
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -96,10 +109,13 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
     package = load_package(customer, new.package)
     check_quantity(package, new.quantity)
     targets = _check_fields(package, new.fields)
+    intent = repeats.fingerprint(package, new.quantity, targets)
+    if new.origin is not None:
+        chains.check_no_loop(customer, new.origin, intent, new.repeat, now)
     quote = load_quote(customer, new.quote_id, package, new.quantity, now) if new.quote_id is not None else None
     unit_price = load_offer(customer, package, new.quantity, quote, now).unit_price_micros
     try:
-        order = _write(customer, package, new, targets, quote, unit_price, idempotency_key, now)
+        order = _write(customer, package, new, {**targets, "intent": intent}, quote, unit_price, idempotency_key, now)
     except IntegrityError:
         return _lost_race(customer, new, idempotency_key)
     checkpoint("create.after_commit")
@@ -110,6 +126,7 @@ def _check_form(new: NewOrder) -> None:
     """What every door must give: whole numbers, and texts that can be stored."""
     check_number(new.quantity)
     check_code(new.package)
+    repeats.check_counter(new.repeat)
     if new.quote_id is not None and not is_storable(new.quote_id, 40):
         raise UnknownQuote("quote_id must be the id of a quote, at most 40 printable characters", "/quote_id")
     if new.client_reference is not None and not is_storable(new.client_reference, 120):
@@ -165,7 +182,7 @@ def _write(
     customer: Customer,
     package: Package,
     new: NewOrder,
-    targets: Mapping[str, str | dict[str, str]],
+    columns: Mapping[str, Any],
     quote: Quote | None,
     unit_price: int,
     key: str,
@@ -173,6 +190,8 @@ def _write(
 ) -> Order:
     price = unit_price * new.quantity
     with transaction.atomic():
+        if new.origin is None or not new.origin.path:  # a shop that tells its path has looked for repeats itself
+            repeats.check_no_repeat(customer, columns["intent"], new.repeat, key, now)
         order = Order.objects.create(
             tenant_id=customer.tenant_id,
             customer=customer,
@@ -191,7 +210,9 @@ def _write(
             created_at=now,
             updated_at=now,
             deadline_at=now + OPEN_FOR,
-            **targets,
+            repeat=new.repeat,
+            **columns,
+            **chains.columns_of(new.origin),
         )
         amounts = enumerate(split_evenly(price, new.quantity), start=1)
         OrderUnit.objects.bulk_create(OrderUnit(order=order, n=n, amount_micros=amount) for n, amount in amounts)

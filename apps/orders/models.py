@@ -82,6 +82,16 @@ class Order(models.Model):
     client_reference = models.CharField(max_length=120, null=True, blank=True)
     idempotency_key = models.CharField(max_length=120)
     request_hash = models.CharField(max_length=64)
+    # What is bought for whom, as a fingerprint; empty where the order names nobody. `repeat` is the buyer's counter.
+    intent = models.CharField(max_length=32, blank=True, default="", db_default="")
+    repeat = models.PositiveSmallIntegerField(default=0, db_default=0)
+    # The shops before this one as hashes with commas; the buyer's own name for the purchase; and the attempt that
+    # makes it, where that is one of this installation. A tenant sees none of them.
+    chain_path = models.CharField(max_length=160, blank=True, default="", db_default="")
+    parent_reference = models.CharField(max_length=64, blank=True, default="", db_default="")
+    parent_attempt = models.ForeignKey(
+        "Attempt", on_delete=models.PROTECT, null=True, blank=True, related_name="children", db_index=False
+    )
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -97,6 +107,10 @@ class Order(models.Model):
             models.Index(fields=["tenant", "-id"], name="idx_orders_by_tenant"),
             models.Index(fields=["customer", "-id"], name="idx_orders_by_customer"),
             models.Index(fields=["tenant", "settled_at"], name="idx_orders_by_settling"),
+            models.Index(fields=["intent", "created_at"], condition=~Q(intent=""), name="idx_orders_by_intent"),
+            models.Index(
+                fields=["parent_attempt"], condition=Q(parent_attempt__isnull=False), name="idx_orders_by_parent"
+            ),
         ]
         constraints = [
             # One key, one order, for ever: a repeated request finds the first order.

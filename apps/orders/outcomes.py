@@ -19,7 +19,7 @@ from apps.common.backoff import error_gap_s
 from apps.common.checkpoints import checkpoint
 from apps.common.logs import get_logger
 from apps.common.money import BadAmount, Money, to_micros
-from apps.orders import due, ladder, machine, routing, wake
+from apps.orders import due, ladder, machine, routing, targets, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
@@ -454,6 +454,7 @@ def tell(change: Change, data: dict[str, object] | None = None) -> OrderEvent | 
 def schedule(change: Change) -> Plan | None:
     """Write when to look next: the attempt's row, and the order's dispatch row while units are free."""
     verdict, news, order = change.verdict, change.news, change.order
+    targets.let_next_go(change.attempt, news.at)
     is_asked = news.barred is None
     due.plan_attempt(
         change.attempt, verdict.plan, fence=news.fence, seen=news.class_digest(), now=news.at, is_asked=is_asked

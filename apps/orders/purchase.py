@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.orders.chains import path_beyond
 from apps.orders.models import Attempt, Order
 from apps.providers.contract import PlaceRequest
 
@@ -15,4 +16,5 @@ def purchase(attempt: Attempt, order: Order, units: int) -> PlaceRequest:
         extra_field=order.extra_field,
         params={name: str(value) for name, value in order.params.items()},
         quantity=units,
+        path=path_beyond(order),
     )

@@ -32,6 +32,27 @@ class ClientReferenceUsed(OrderRefused):
     code = "client_reference_used"
 
 
+class RepeatSuspected(OrderRefused):
+    """The same was ordered for the same recipient a short while ago."""
+
+    code = "repeat_suspected"
+
+    def __init__(self, order_id: int, next_repeat: int) -> None:
+        super().__init__(
+            f"order {order_id} is the same for the same recipient; to order it again, send `repeat: {next_repeat}` "
+            "(how many of the same you have wanted so far)",
+            "/repeat",
+        )
+        self.order_id = order_id
+        self.next_repeat = next_repeat
+
+
+class LoopRefused(OrderRefused):
+    """The order has been here before: this shop would sell to itself through others."""
+
+    code = "order_loop"
+
+
 class UnknownPackage(OrderRefused):
     """No package with this code is sold in this shop."""
 

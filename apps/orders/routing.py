@@ -19,6 +19,7 @@ from apps.catalog.rates import Rates
 from apps.common.backoff import error_gap_s
 from apps.common.crypto import CannotOpen
 from apps.common.currencies import DECIMALS
+from apps.orders import targets
 from apps.orders.local import local_time, today_in
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.sellable import CannotConvert, Missing, UnitCost, unit_cost
@@ -269,6 +270,15 @@ def _has_balance(candidate: Candidate, now: datetime) -> Passed | None:
     return Passed(candidate.route.pk, "balance_too_low", retry_at=now + RETRY_IN)
 
 
+def _is_target_free(candidate: Candidate, now: datetime) -> Passed | None:
+    """The provider has no open order for the recipient, where it takes one at a time."""
+    integration = candidate.route.integration
+    recipient = candidate.errand.given.get("user_identifier", "")
+    if integration is None or not targets.is_busy(integration, recipient):
+        return None
+    return Passed(candidate.route.pk, "target_busy", retry_at=now + RETRY_IN)
+
+
 FILTERS: tuple[Filter, ...] = (
     _is_automatic,
     _was_not_refused,
@@ -284,6 +294,7 @@ FILTERS: tuple[Filter, ...] = (
     _is_not_paused,
     _was_reachable,
     _has_balance,
+    _is_target_free,
 )
 """Asked in this order; the first one with an objection speaks for the route."""
 

@@ -25,6 +25,7 @@ from apps.accounts.models import Tenant, User
 from apps.common import clock
 from apps.common.sheets import csv_lines
 from apps.orders import local
+from apps.orders.chains import links_of
 from apps.orders.decisions import DecisionRefused, Said, ask_again, refund, reveal_codes
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
@@ -101,10 +102,12 @@ def order_live(request: HttpRequest, order_id: int) -> HttpResponseBase:
 
 
 def _order_context(request: HttpRequest, found: Order) -> dict[str, object]:
+    person = person_of(request)
     return {
+        "links": links_of(found) if person.is_superuser else None,
         "story": load_story(found, clock.now()),
         "order": found,
-        "may_act": person_of(request).may_operate(found.tenant_id),
+        "may_act": person.may_operate(found.tenant_id),
     }
 
 

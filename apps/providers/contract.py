@@ -84,6 +84,7 @@ class Capabilities:
 
     # the rest
     quantity: Literal["one", "list", "range", "any"]  # units that one purchase may have
+    one_per_target: bool  # a second order for a recipient is refused while the first is open
     webhook: Literal["none", "hmac_sha1", "hmac_sha256", "shared_secret", "unsigned"]
     balance_check: bool  # a balance can be read, so that a movement of it may prove a purchase
 
@@ -186,7 +187,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class PlaceRequest:
-    """One purchase to place. `product` holds the provider's ids stored in the mapping (ZNET: `oyun`, `kupur`)."""
+    """One purchase to place. `product` holds the provider's ids stored in the mapping (ZNET: `oyun`, `kupur`).
+
+    `path` names the shops that the order has passed, ours last, each by a hash; only a protocol that has a place for it
+    sends it.
+    """
 
     reference: str
     product: Mapping[str, str]
@@ -194,6 +199,7 @@ class PlaceRequest:
     extra_field: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     quantity: int = 1
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

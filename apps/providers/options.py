@@ -22,6 +22,7 @@ SECONDS_OPTIONS = (
     "price_s",
 )
 COUNT_OPTIONS = ("status_batch_max", "burst")
+FLAG_OPTIONS = ("one_per_target",)
 RATE_OPTIONS = ("rate_per_s",)
 POLL_OPTIONS = tuple(f"poll_{field.name}" for field in fields(PollPlan))
 POLLING = Knob("choice", ("spec", "learned"))
@@ -76,7 +77,9 @@ def _checked(name: str, value: object, knobs: Mapping[str, Knob]) -> object:
         return _number(name, value, "requests a second", MOST_COUNT)
     if name in COUNT_OPTIONS:
         return _count(name, value)
-    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, "polling", *knobs})
+    if name in FLAG_OPTIONS:
+        return _knob(name, value, Knob("flag"))
+    known = sorted({*SECONDS_OPTIONS, *POLL_OPTIONS, *RATE_OPTIONS, *COUNT_OPTIONS, *FLAG_OPTIONS, "polling", *knobs})
     raise BadOption(f"unknown option {name!r}; known are {', '.join(known)}")
 
 

@@ -25,7 +25,7 @@ ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "smm_v2": SmmV2(),
     "digiflazz": Digiflazz(),
     "reloadly": Reloadly(),
-    "internal": ClientApi("internal", "Another shop of this system", INTERNAL),
+    "internal": ClientApi("internal", "Another shop of this system", INTERNAL, carries_path=True),
     "stock": Stock(),
     "manual": Manual(),
 }

@@ -26,7 +26,8 @@ class Example:
         resend_min_gap_s=30, find_by_own_ref=True, absent_after_s=None, ask_may_create=False, query_window_s=None,
         status_batch_max=20, list_form="csv", send_window_s=20, place_timeout_s=30, ask_timeout_s=20,
         resolve_margin_s=10, review_after_s=900, rate_per_s=2, burst=2, poll=port.PollPlan(), flipping=frozenset(),
-        final_after_s=0, failed_final_after_s=60, quantity="one", webhook="none", balance_check=True,
+        final_after_s=0, failed_final_after_s=60, quantity="one", one_per_target=False, webhook="none",
+        balance_check=True,
     )  # fmt: skip
 
     def place(self, account: Account, request: PlaceRequest) -> port.Talk:

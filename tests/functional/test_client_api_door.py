@@ -191,7 +191,7 @@ class TestRefusals:
 
     def test_a_wallet_that_is_too_low_is_100(self, buyer: Buyer) -> None:
         for number in range(5):
-            buyer.place(str(uuid.UUID(int=number)), qty=5)
+            buyer.place(str(uuid.UUID(int=number)), qty=5, player_id=f"P00{number}")
         assert buyer.place(qty=5) == error(100, "Insufficient balance")
 
     @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ class TestChecking:
 
     @pytest.mark.parametrize("form", ["[{0},{1}]", "{0},{1}", '["{0}","{1}"]', " [ {0} , {1}, ]", "[{0},{1},{0}]"])
     def test_takes_every_form_of_a_list(self, buyer: Buyer, form: str) -> None:
-        names = [buyer.place(str(uuid.UUID(int=n)))["data"]["order_id"] for n in range(2)]
+        names = [buyer.place(str(uuid.UUID(int=n)), player_id=f"P00{n}")["data"]["order_id"] for n in range(2)]
         told = buyer.get("check", orders=form.format(*names))["data"]
         assert [row["order_id"] for row in told] == names
 

@@ -376,7 +376,7 @@ class TestAPackage:
 
 
 class TestCreatingAnOrder:
-    @pytest.mark.parametrize(("has_group", "statements"), [(False, 30), (True, 31)])
+    @pytest.mark.parametrize(("has_group", "statements"), [(False, 32), (True, 33)])
     def test_costs_this_many_statements(
         self, shop: Shop, has_group: bool, statements: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:

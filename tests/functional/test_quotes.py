@@ -47,7 +47,7 @@ def quote_of(shop: Shop, quantity: int = 1, customer: Customer | None = None) ->
 def use(
     shop: Shop, quote: Quote, *, quantity: int | None = None, key: str = "k-1", customer: Customer | None = None
 ) -> Created:
-    new = NewOrder(shop.package.code, quantity or quote.quantity, {"player_id": "P0001"}, quote_id=quote.public_id)
+    new = NewOrder(shop.package.code, quantity or quote.quantity, {"player_id": f"P-{key}"}, quote_id=quote.public_id)
     return create_order(customer or shop.customer, new, key, clock.now())
 
 
@@ -79,7 +79,7 @@ class TestAnOrderWithAQuote:
         use(shop, quote_of(shop))
         quote = quote_of(shop)
         customer = Customer.objects.select_related("tenant").get(pk=shop.customer.pk)
-        with django_assert_num_queries(32):
+        with django_assert_num_queries(34):
             use(shop, quote, key="counted", customer=customer)
 
 

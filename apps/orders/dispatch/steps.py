@@ -22,7 +22,7 @@ from apps.common.logs import get_logger
 from apps.common.talk import Exchange, TalkFailed, drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
-from apps.orders import due, local, machine, outcomes, wake
+from apps.orders import due, local, machine, outcomes, targets, wake
 from apps.orders.dispatch.trace import Trace, reasons_of
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent, OrderUnit
 from apps.orders.news import News, knowledge_of
@@ -242,6 +242,8 @@ def record_attempt(
     trace: Trace, order: Order, route: Route, bound: Bound, request: Request, turn: Turn, now: datetime
 ) -> Attempt:
     """10. Before the send: the attempt and its reference, the units it holds, order `processing`, due row `resolve`."""
+    if targets.is_busy_for_sure(bound.integration, order.user_identifier):
+        raise DispatchRefused(targets.REASON)
     deadline = now + timedelta(seconds=bound.caps.send_window_s)
     rates = freeze_rates(order, bound.integration, now)
     attempt = _rearm(order, bound, request, deadline, now)

@@ -100,6 +100,7 @@ ANOTHER = "another_order"
 """The reason's code where an answer tells another order than the one that was asked about."""
 
 API_PATH = "/client/api"
+PATH_HEADER = "X-Order-Path"
 LIST_TIMEOUT_S = 60.0
 OWN_PARAMS = frozenset({"qty", "order_uuid"})
 RECIPIENT_NAME = "playerId"
@@ -134,6 +135,7 @@ CAPS = Capabilities(
     final_after_s=0,
     failed_final_after_s=60,
     quantity="one",
+    one_per_target=False,
     webhook="none",
     balance_check=True,
 )
@@ -189,10 +191,18 @@ class ClientApi:
         }
     )
 
-    def __init__(self, kind: str = "client_api", label: str = "Client API", caps: Capabilities = CAPS) -> None:
+    def __init__(
+        self,
+        kind: str = "client_api",
+        label: str = "Client API",
+        caps: Capabilities = CAPS,
+        *,
+        carries_path: bool = False,
+    ) -> None:
         self.kind = kind
         self.label = label
         self.caps = caps
+        self.carries_path = carries_path
 
     def place(self, account: Account, request: PlaceRequest) -> Talk:
         """Orders once. Raises ValueError at once, before any call, for a request that this protocol cannot say."""
@@ -203,6 +213,8 @@ class ClientApi:
         path = f"newOrder/{product_id(request)}/params"
         params = order_params(request)
         call = build_call(account, path, account.seconds("place_timeout_s", self.caps))
+        if self.carries_path and request.path:
+            call = replace(call, headers=(*call.headers, (PATH_HEADER, ",".join(request.path))))
         if account.options.get("method") == "POST":
             return replace(call, method="POST", form=params)
         return replace(call, params=params)

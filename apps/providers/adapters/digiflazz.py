@@ -169,6 +169,7 @@ class Digiflazz:
         final_after_s=0,
         failed_final_after_s=60,
         quantity="one",
+        one_per_target=False,
         webhook="hmac_sha1",
         balance_check=True,
     )

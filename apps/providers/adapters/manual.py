@@ -42,6 +42,7 @@ CAPS = Capabilities(
     final_after_s=0,
     failed_final_after_s=0,  # a person's refusal counts at once
     quantity="any",
+    one_per_target=False,
     webhook="none",
     balance_check=False,
 )

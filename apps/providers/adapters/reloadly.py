@@ -181,6 +181,7 @@ class Reloadly:
         final_after_s=0,
         failed_final_after_s=60,
         quantity="one",
+        one_per_target=False,
         webhook="hmac_sha256",
         balance_check=True,
     )

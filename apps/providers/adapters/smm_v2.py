@@ -194,6 +194,7 @@ class SmmV2:
         final_after_s=0,
         failed_final_after_s=60,
         quantity="any",
+        one_per_target=True,
         webhook="none",
         balance_check=True,
     )

@@ -43,6 +43,7 @@ CAPS = Capabilities(
     final_after_s=0,
     failed_final_after_s=0,
     quantity="any",
+    one_per_target=False,
     webhook="none",
     balance_check=False,
 )

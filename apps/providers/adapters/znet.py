@@ -103,6 +103,7 @@ class Znet:
         final_after_s=43200,
         failed_final_after_s=60,
         quantity="one",
+        one_per_target=False,
         webhook="none",
         balance_check=True,
     )
