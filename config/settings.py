@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "apps.panel",
     "apps.api",
     "apps.ops",
+    "apps.proof",
 ]
 
 MIDDLEWARE = [
