@@ -114,6 +114,8 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
     if outcome in REFUSALS and not news.result.codes:
         return Verdict(A.REFUSED, "refused", None)
     if outcome is Outcome.NOT_SENT:
+        if standing.state is A.IN_DOUBT and standing.caps.ask_may_create:
+            return _nothing_new(standing, news, draw)  # a question that was put meanwhile may have bought it
         # The resolver may have put it in doubt meanwhile; our own proof that nothing left is an absence then.
         return Verdict(A.NOT_SENT if standing.state is A.SENDING else A.ABSENT, "not_sent", None)
     if outcome is Outcome.ACCEPTED:

@@ -39,6 +39,7 @@ class Actor:
         self.died: BaseException | None = None
         self.is_doomed = False
         self.is_dead = False
+        self.is_holding = False
         self.errand: Callable[[], None] | None = None
         self._baton = baton
         self._go = threading.Semaphore(0)
@@ -50,13 +51,18 @@ class Actor:
 
     def go_on(self) -> None:
         """Give the baton to this actor and wait until it comes back."""
+        self._turn()
+        while self.errand is not None:
+            errand, self.errand = self.errand, None
+            errand()
+            if self.is_holding:
+                self._turn()
+
+    def _turn(self) -> None:
         self._baton.current = self
         self._go.release()
         self._baton.back.acquire()
         self._baton.current = None
-        if self.errand is not None:
-            errand, self.errand = self.errand, None
-            errand()
 
     def end(self) -> None:
         """End the thread; a job that is not over is killed."""
@@ -158,14 +164,15 @@ class Baton:
     def step(self, errand: Callable[[], None] | None = None) -> None:
         """Between two transactions: others may run now. `errand` is done by the scheduler, over its own connection."""
         if self.current is not None and not self.current.is_dead:
-            self.current.errand = errand
-            self.current.hand_back()
+            self.current.errand, self.current.is_holding = errand, connection.in_atomic_block
+            if errand is not None or not self.current.is_holding:  # nobody runs beside somebody who holds locks
+                self.current.hand_back()
         elif errand is not None:
             errand()
 
     def sleep_until(self, at_s: float) -> None:
         """The one who runs goes on at this virtual time, at the earliest."""
-        if self.current is not None and not self.current.is_dead:
+        if self.current is not None and not self.current.is_dead and not connection.in_atomic_block:
             self.current.wakes_at, self.current.is_sleeping = at_s, True
             self.current.hand_back()
 

@@ -113,6 +113,7 @@ class SwarmFates(FateBook):
         self._swarm = swarm
         self._drawn: dict[str, int] = {}
         self._is_nameless = False
+        self.always: Fate | None = None
 
     def without_names(self) -> SwarmFates:
         """For a protocol whose answers do not name the order: nobody could tell one about another order."""
@@ -125,6 +126,8 @@ class SwarmFates(FateBook):
 
     def choose(self, reference: str, recipient: str, now: float) -> Fate:
         """The fate of the next fresh purchase for this recipient."""
+        if self.always is not None:
+            return self.always
         number = self._drawn[recipient] = self._drawn.get(recipient, 0) + 1
         fate = draw_fate(random.Random(f"{self._seed}:fate:{recipient}:{number}"), self._swarm)
         return _about_itself(fate) if self._is_nameless else fate

@@ -45,6 +45,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "API_KEY_PEPPER": secrets.token_hex(32),
         "DEBUG": "false",
         "LOG_LEVEL": "ERROR",
+        "PYTHONHASHSEED": "0",
         WORKER: "1",
     }
 

@@ -329,8 +329,13 @@ class Run:
         for copy in range(2 if what == "twice" else 1):
             at_s = self.clock.elapsed_s + countdown + late_s + copy * dice.choice((0.0, 30.0))
             if at_s <= dies_at:
-                self._at(at_s, lambda: self._add(name, lambda: _run_task(task, args)))
+                self._message(task, args, at_s - self.clock.elapsed_s)
         return True
+
+    def _message(self, task: str, args: list[Any], after_s: float) -> None:
+        """A worker gets this message so many seconds from now."""
+        name = f"{task.rpartition('.')[2]} order {args[0]}"
+        self._later(after_s, lambda: self._add(name, lambda: _run_task(task, args)))
 
     # Points
 

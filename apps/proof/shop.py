@@ -43,10 +43,10 @@ class Ware:
 
 
 WARES: tuple[Ware, ...] = (
-    Ware("client-card", True, (("client_api", {"oyun": "102"}),), most=2),
+    Ware("client-card", True, (("client_api", {"oyun": "102"}),)),
     Ware("client-topup", False, (("client_api", {"oyun": "101"}), ("znet", {"oyun": "210", "kupur": "100"}))),
-    Ware("znet-pin", True, (("znet", {"oyun": "152", "kupur": "60"}), ("client_api", {"oyun": "102"})), most=2),
-    Ware("znet-only", True, (("znet", {"oyun": "88", "kupur": "50"}),)),
+    Ware("znet-pin", True, (("znet", {"oyun": "152", "kupur": "60"}), ("client_api", {"oyun": "102"}))),
+    Ware("znet-only", True, (("znet", {"oyun": "88", "kupur": "50"}),), most=2),
     Ware("smm", False, (("smm_v2", {"service": "1", "quantity": "10"}),)),
     Ware("smm-then-client", False, (("smm_v2", {"service": "1", "quantity": "10"}), ("client_api", {"oyun": "101"}))),
     Ware("digiflazz", True, (("digiflazz", {"buyer_sku_code": "gp50", "sn": "code"}),)),
@@ -151,7 +151,7 @@ def _ware(shop: Shop, ware: Ware) -> None:
         quantity_kind=Package.QuantityKind.RANGE,
         quantity_max=ware.most,
     )
-    PackagePrice.objects.create(package=package, currency=CURRENCY, unit_price_micros=to_micros("10"))
+    PackagePrice.objects.create(package=package, currency=CURRENCY, unit_price_micros=to_micros("9.876543"))
     for position, (kind, ids) in enumerate(ware.routes, 1):
         params = {name: value for name, value in ids.items() if name not in ("oyun", "kupur")}
         PackageMapping.objects.create(

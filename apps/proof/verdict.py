@@ -82,6 +82,8 @@ def check_written(entry: Entry, sent_at: datetime) -> str:
             continue  # there a question is a purchase too, and comes after the sender's time
         if attempt.state == AttemptState.SENDING and sent_at > attempt.send_deadline_at:
             return f"attempt {attempt.pk} was sent after its deadline"
+    if entry["reference"] and attempts[0].state != AttemptState.SENDING and not attempts[0].integration.caps().ask_may_create:
+        return f"attempt {attempts[0].pk} was sent while it was {attempts[0].state}"
     return ""
 
 
@@ -91,7 +93,14 @@ def _attempts_of(entry: Entry) -> Iterable[Attempt]:
     return Attempt.objects.filter(kind=entry["dialect"], order__user_identifier=entry["recipient"])
 
 
-def judge(facts: Facts) -> Verdict:
+def forgotten(facts: Facts) -> list[str]:
+    """I11 alone, now."""
+    verdict = Verdict()
+    _look_for_forgotten(verdict, Books(facts), facts.now, newest=facts.wishes[-1].order_id)
+    return verdict.wrong["forgotten"]
+
+
+def judge(facts: Facts, *, is_open_looked_at: bool = True) -> Verdict:
     """Look at everything."""
     verdict = Verdict()
     for text in facts.early:
@@ -102,7 +111,8 @@ def judge(facts: Facts) -> Verdict:
     _look_at_purchases(verdict, books)
     _look_at_money_back(verdict, books)
     _look_at_codes(verdict, books)
-    _look_for_forgotten(verdict, books, facts.now)
+    if is_open_looked_at:
+        _look_for_forgotten(verdict, books, facts.now)
     for problem in check_money().problems:
         verdict.add("money_unexplained", problem)
     return verdict
@@ -224,14 +234,14 @@ def _look_at_codes(verdict: Verdict, books: Books) -> None:
             verdict.add("lost_pins", f"order {order_id} has {len(strange)} PINs that nobody gave for it", order_id)
 
 
-def _look_for_forgotten(verdict: Verdict, books: Books, now: datetime) -> None:
+def _look_for_forgotten(verdict: Verdict, books: Books, now: datetime, newest: int | None = None) -> None:
     """I11: what is open has a next time that is not far, or a person's queue; what its provider ended is not open."""
     rows: dict[int, list[DueCheck]] = defaultdict(list)
     for row in DueCheck.objects.exclude(kind=DueKind.WATCH):
         rows[row.order_id].append(row)
     ended = _ended(books)
     for order in books.orders.values():
-        if order.status in SETTLED:
+        if order.status in SETTLED or (newest is not None and order.pk != newest):
             continue
         late = [row for row in rows[order.pk] if row.next_at > now + (REMINDER if order.reason else LONGEST_GAP)]
         if not rows[order.pk] and order.status != OrderStatus.REVIEW:

@@ -16,6 +16,7 @@ from apps.orders.states import ATTEMPT_EDGES, FREEING, HOLDING, AttemptState, Du
 from apps.orders.verdicts import PIN_ALARM, Plan, Standing, Verdict, decide
 from apps.providers.actions import UNASKABLE, Why
 from apps.providers.contract import Code, Outcome, PollPlan, Result
+from apps.providers.options import load_caps
 from apps.providers.registry import load_adapter
 
 A = AttemptState
@@ -273,6 +274,14 @@ class TestAPlaceAnswer:
     def test_that_proves_nothing_left_is_not_sent(self) -> None:
         verdict = self.sending(Outcome.NOT_SENT)
         assert (verdict.state, verdict.said, verdict.plan) == (A.NOT_SENT, "not_sent", None)
+
+    def test_that_proves_nothing_left_is_an_absence_unless_a_question_may_have_bought_it_meanwhile(self) -> None:
+        doubtful = replace(PLAIN, state=A.IN_DOUBT, doubt_since=NOW)
+        assert answered(doubtful, Outcome.NOT_SENT, "place").state == A.ABSENT
+        caps = load_caps("digiflazz", {})
+        verdict = answered(replace(doubtful, caps=caps), Outcome.NOT_SENT, "place")
+        assert (verdict.state, verdict.said) == (A.IN_DOUBT, "unchanged")
+        assert verdict.plan is not None
 
     def test_that_delivers_at_once_is_delivered_with_its_code(self) -> None:
         verdict = self.sending(Outcome.COMPLETED, codes=PIN)
