@@ -57,6 +57,18 @@ class Result:
         """Caught, and harmless alone where it has a twin."""
         return self.seeds_to_kill is not None and self.is_harmless_alone is not False
 
+    def as_line(self) -> dict[str, Any]:
+        """The result as JSON-ready values."""
+        return {
+            "name": self.mutant.name,
+            "what": self.mutant.what,
+            "twin": self.mutant.twin,
+            "seeds_to_kill": self.seeds_to_kill,
+            "findings": list(self.findings),
+            "is_harmless_alone": self.is_harmless_alone,
+            "is_killed": self.is_killed,
+        }
+
 
 # --- the guards
 

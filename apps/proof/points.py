@@ -53,16 +53,16 @@ class Found:
     ends: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
-    def as_dict(self, seconds: float) -> dict[str, Any]:
-        """The counts, for one line of JSON."""
+    def as_line(self, provider: str, resumer: str) -> dict[str, Any]:
+        """The group as JSON-ready values."""
         return {
+            "provider": provider,
+            "resumer": resumer,
             "cases": self.cases,
             "reached": self.reached,
-            "points": len(self.points),
-            "points_not_reached": sorted(set(POINTS) - self.points),
-            "ends": dict(sorted(self.ends.items())),
-            "wrong": len(self.wrong),
-            "seconds": round(seconds, 1),
+            "points": sorted(self.points),
+            "ends": dict(self.ends),
+            "wrong": self.wrong,
         }
 
 
@@ -75,13 +75,6 @@ def cases_of(provider: str, resumer: str) -> Iterator[Case]:
             if fault == "pause" and (point.endswith("before_commit") or point == "line.written"):
                 continue  # nobody stops for minutes with locks in hand, and nobody is stopped between check and write
             yield Case(point, fault, resumer, provider)
-
-
-def play_points() -> Iterator[Found]:
-    """One group of cases after the other, each on an empty database."""
-    for provider in PROVIDERS:
-        for resumer in RESUMERS:
-            yield play_group(provider, resumer)
 
 
 def play_group(provider: str, resumer: str) -> Found:
