@@ -175,7 +175,9 @@ class OldRun(Run):
                 continue
             bought[sold["recipient"]] += Decimal(sold["quantity"]) / (10 if sold["dialect"] == "smm_v2" else 1)
             counts["wrong_refunds"] += row.status == "refunded"
-            counts["lost_references"] += sold["order_id"] != row.external_id and (sold["reference"] or "?") != row.reference
+            counts["lost_references"] += (
+                sold["order_id"] != row.external_id and (sold["reference"] or "?") != row.reference
+            )
             counts["lost_pins"] += row.wish.ware.needs_code and not set(sold["pins"]) <= set(row.pins)
         counts["double_purchases"] = sum(packs > 1 for packs in bought.values())
         counts["forgotten"] = sum(row.status not in ENDED for row in self.rows.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.db import connection, transaction
 
-PREFIXES = ("prove_", "test_")
+PREFIXES = ("prove_", "test_", "test.sqlite3")
 KEPT = {"django_content_type", "auth_permission", "django_migrations"}
 
 

@@ -34,7 +34,7 @@ ORDERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One guard that is off. With a `twin` it is harmless alone, because the twin does the same; both off is a fault."""
+    """One guard that is off. With a `twin` that does the same it is harmless alone; both off is a fault."""
 
     name: str
     what: str
@@ -317,7 +317,9 @@ def _delivered_units_are_released() -> AbstractContextManager[Any]:
 
     def folded(units: Any, **kwargs: Any) -> Any:
         result = real(units, **kwargs)
-        held = tuple(unit.id for unit in units if unit.status is UnitStatus.HELD and unit.holder is AttemptState.IN_DOUBT)
+        held = tuple(
+            unit.id for unit in units if unit.status is UnitStatus.HELD and unit.holder is AttemptState.IN_DOUBT
+        )
         return replace(result, release=result.release + held) if held and not result.capture else result
 
     return patch.object(outcomes, "tally", folded)
@@ -327,7 +329,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("reference_at_send", "the reference is made when it is sent, and not written before", _reference_at_send),
     Mutant("attempt_after_send", "the attempt is committed after the request, not before", _attempt_after_send),
     Mutant("new_reference", "what got no answer is bought again under a new reference", _retry_with_new_reference),
-    Mutant("failover_on_doubt", "no answer is a refusal: the next route buys it, too", _doubt_becomes(Outcome.REJECTED)),
+    Mutant(
+        "failover_on_doubt", "no answer is a refusal: the next route buys it, too", _doubt_becomes(Outcome.REJECTED)
+    ),
     Mutant("refund_at_deadline", "the clock gives the money back", _refund_at_deadline),
     Mutant("absent_at_once", "one young not-found is proof of absence", _absent_at_once),
     Mutant("blank_pin", "a delivery without its PIN closes the attempt", _blank_pin_completes),
@@ -376,5 +380,3 @@ def try_mutant(mutant: Mutant, most_seeds: int = MOST_SEEDS) -> Result:
 
 def _plan(seed: int) -> Plan:
     return Plan(seed, ORDERS, ROUGH)
-
-

@@ -79,9 +79,14 @@ def cases_of(provider: str, resumer: str) -> Iterator[Case]:
 
 def play_group(provider: str, resumer: str) -> Found:
     """All cases of one provider and one who resumes."""
+    return play_cases(list(cases_of(provider, resumer)))
+
+
+def play_cases(cases: list[Case]) -> Found:
+    """These cases, one after the other, on a database that is emptied first."""
     empty_database()
     cache.clear()
-    run = PointRun(list(cases_of(provider, resumer)))
+    run = PointRun(cases)
     with run.in_place():
         return run.play_cases()
 
@@ -131,7 +136,9 @@ class PointRun(Run):
 
     def _end_of(self, number: int) -> str:
         order = Order.objects.get(pk=self.wishes[number - 1].order_id)
-        sold = sum(1 for entry in self.line.truth.all if entry["event"] == "bought" and entry["recipient"] == f"P{number:06}")
+        sold = sum(
+            1 for entry in self.line.truth.all if entry["event"] == "bought" and entry["recipient"] == f"P{number:06}"
+        )
         return f"{order.status}, {sold} bought"
 
     def _rest_at(self) -> float:

@@ -1,4 +1,4 @@
-"""One seed: clients, workers, a sweep and people act on the real code, under one baton, until all is healed and quiet."""
+"""One seed: clients, workers, a sweep and people act on the real code, one at a time, until all is healed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import heapq
 import logging
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.core.cache import cache
-from django.db import connection, close_old_connections
+from django.db import connection
 from django.db.models import Min
 
 from apps.common import broker, checkpoints, clock, multiplex, transport
 from apps.orders import decisions, monitoring, tasks
 from apps.orders.creation import create_order
-from apps.orders.models import Attempt, DueCheck, Order
+from apps.orders.models import DueCheck
 from apps.orders.states import DueKind
 from apps.proof import verdict
 from apps.proof.baton import Actor, Baton, Job, Killed, lose_next_commit
@@ -222,7 +221,9 @@ class Run:
 
     def _rest_at(self) -> float:
         """Until when somebody still learns something new."""
-        steps = [step for world in self.line.worlds.values() for each in world.purchases() if (step := each.next_step())]
+        steps = [
+            step for world in self.line.worlds.values() for each in world.purchases() if (step := each.next_step())
+        ]
         last = max((at for at, _ in steps), default=0.0) - START.timestamp()
         done = [each.finished_at for world in self.line.worlds.values() for each in world.purchases()]
         latest = max(last, max(done, default=0.0) - START.timestamp(), ARRIVE_WITHIN_S + CHAOS_AFTER_S)
@@ -380,7 +381,9 @@ class Run:
 
     def at_purchase(self, entry: Entry, sent_at: float) -> None:
         """A placing request has arrived: over another connection, its attempt must be there, and be allowed to send."""
-        self.note(f"{entry['dialect']} is asked to sell to {entry['recipient']} under {entry['reference'] or 'no name'}")
+        self.note(
+            f"{entry['dialect']} is asked to sell to {entry['recipient']} under {entry['reference'] or 'no name'}"
+        )
         errand = self._check_written(entry, sent_at)
         if self.baton.current is None:
             errand()

@@ -50,7 +50,9 @@ WARES: tuple[Ware, ...] = (
     Ware("smm", False, (("smm_v2", {"service": "1", "quantity": "10"}),)),
     Ware("smm-then-client", False, (("smm_v2", {"service": "1", "quantity": "10"}), ("client_api", {"oyun": "101"}))),
     Ware("digiflazz", True, (("digiflazz", {"buyer_sku_code": "gp50", "sn": "code"}),)),
-    Ware("digi-then-znet", False, (("digiflazz", {"buyer_sku_code": "ml86"}), ("znet", {"oyun": "210", "kupur": "100"}))),
+    Ware(
+        "digi-then-znet", False, (("digiflazz", {"buyer_sku_code": "ml86"}), ("znet", {"oyun": "210", "kupur": "100"}))
+    ),
     Ware("stock-then-znet", True, (("stock", {"oyun": "shelf"}), ("znet", {"oyun": "88", "kupur": "50"})), most=2),
 )
 """What is sold: each capability of a provider alone, and in front of another route."""

@@ -1,4 +1,4 @@
-"""Makes a failing run smaller: fewer kinds of faults, then fewer orders, as long as the same is wrong; tells its story."""
+"""Makes a failing run smaller, with fewer orders and kinds of faults, while the same is wrong; tells its story."""
 
 from __future__ import annotations
 
@@ -64,4 +64,5 @@ def _order_story(order_id: int) -> Iterator[str]:
         yield f"order {order_id}: attempt {attempt.pk} at {attempt.kind} is {attempt.state} ({attempt.reason_code})"
     for event in OrderEvent.objects.filter(order_id=order_id).order_by("id"):
         after_s = (event.at - START).total_seconds()
-        yield f"order {order_id}: {after_s:10.3f} s {event.cause}: {event.kind} -> {event.status} {event.reason}".rstrip()
+        told = f"{event.cause}: {event.kind} -> {event.status} {event.reason}"
+        yield f"order {order_id}: {after_s:10.3f} s {told}".rstrip()

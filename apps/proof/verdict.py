@@ -71,7 +71,7 @@ class Verdict:
 
 
 def check_written(entry: Entry, sent_at: datetime) -> str:
-    """I2 and I4 at the moment a purchase arrives: its attempt is committed, may send, and began in time; else a text."""
+    """I2 and I4 as a purchase arrives: its attempt is committed, may send, and began in time; else what is wrong."""
     if entry["dialect"] not in WIRED:
         return ""
     attempts = list(_attempts_of(entry))
@@ -82,7 +82,11 @@ def check_written(entry: Entry, sent_at: datetime) -> str:
             continue  # there a question is a purchase too, and comes after the sender's time
         if attempt.state == AttemptState.SENDING and sent_at > attempt.send_deadline_at:
             return f"attempt {attempt.pk} was sent after its deadline"
-    if entry["reference"] and attempts[0].state != AttemptState.SENDING and not attempts[0].integration.caps().ask_may_create:
+    if (
+        entry["reference"]
+        and attempts[0].state != AttemptState.SENDING
+        and not attempts[0].integration.caps().ask_may_create
+    ):
         return f"attempt {attempts[0].pk} was sent while it was {attempts[0].state}"
     return ""
 
@@ -137,7 +141,7 @@ class Books:
         self.abandoned = set(OrderEvent.objects.filter(kind="abandoned").values_list("attempt_id", flat=True))
 
     def live(self, row: Entry) -> bool:
-        """Whether the provider has the goods or the money of a purchase, or may still; what it once gave up is its own."""
+        """Whether the provider keeps to a purchase; what it once gave up and delivered later is its own doing."""
         return row["state"] not in GONE and row["order_id"] not in self.given_up
 
     def attempt_of(self, row: Entry) -> Attempt | None:
@@ -226,7 +230,7 @@ def _look_at_codes(verdict: Verdict, books: Books) -> None:
         given[attempt.order_id] |= set(row["pins"])
         lost = set(row["pins"]) - stored[attempt.order_id] if books.live(row) else set()
         if lost:
-            text = f"order {attempt.order_id}: {len(lost)} of {len(row['pins'])} PINs of attempt {attempt.pk} are not there"
+            text = f"order {attempt.order_id}: {len(lost)} PINs of attempt {attempt.pk} are not there"
             verdict.add("lost_pins", text, attempt.order_id)
     for order_id, values in stored.items():
         strange = {value for value in values - given[order_id] if not value.startswith("STOCK-")}
