@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from apps.common.checkpoints import checkpoint
 from apps.common.money import Money
 from apps.common.wire import MaybeSent, NotSent, NotSentReason
-from apps.orders import creation, evidence, monitoring, outcomes, tally, verdicts
+from apps.orders import creation, due, evidence, monitoring, outcomes, tally, verdicts
 from apps.orders.dispatch import steps
 from apps.orders.models import AttemptUnit, Order, OrderUnit
 from apps.orders.references import draw_reference
@@ -246,18 +246,19 @@ def _no_send_guard() -> Iterator[None]:
 @contextmanager
 def _keys_are_forgotten() -> Iterator[None]:
     """A repeated request is not recognised, and nothing in the database refuses it."""
-    real = creation._write
+    real: Any = creation._write
     numbers = iter(range(1_000_000))
 
     def write(*args: Any) -> Any:
-        return real(*args[:-2], f"{args[-2]}-{next(numbers)}", args[-1])
+        key = f"{args[-2]}-{next(numbers)}"
+        return real(*args[:-2], key, args[-1])
 
     with patch.object(creation, "_write", write), patch.object(creation, "_find_first", lambda *args: None):
         yield
 
 
 def _no_dispatch_row() -> AbstractContextManager[Any]:
-    return patch.object(creation.due, "plan_dispatch", lambda order, at: None)
+    return patch.object(due, "plan_dispatch", lambda order, at: None)
 
 
 def _no_check_row() -> AbstractContextManager[Any]:
@@ -266,7 +267,7 @@ def _no_check_row() -> AbstractContextManager[Any]:
 
     def schedule(change: Any) -> Any:
         plan = real(change)
-        outcomes.due.plan_attempt(change.attempt, None, fence=None, seen="", now=change.news.at)
+        due.plan_attempt(change.attempt, None, fence=None, seen="", now=change.news.at)
         return plan
 
     return patch.object(outcomes, "schedule", schedule)

@@ -96,9 +96,8 @@ def _sqlite(folder: Path, count: int) -> Iterator[list[str]]:
 
 def migrate(variables: Mapping[str, str]) -> None:
     """Make the tables. Raises `CommandError`."""
-    done = subprocess.run(
-        command("migrate", "-v0"), env=dict(variables), cwd=ROOT, capture_output=True, text=True, check=False
-    )  # noqa: S603
+    words, env = command("migrate", "-v0"), dict(variables)
+    done = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise CommandError(f"the proof's own database cannot be migrated:\n{done.stderr[-2000:]}")
 

@@ -135,7 +135,7 @@ class PointRun(Run):
             pass
 
     def _end_of(self, number: int) -> str:
-        order = Order.objects.get(pk=self.wishes[number - 1].order_id)
+        order = Order.objects.get(idempotency_key=self.wishes[number - 1].key)
         sold = sum(
             1 for entry in self.line.truth.all if entry["event"] == "bought" and entry["recipient"] == f"P{number:06}"
         )

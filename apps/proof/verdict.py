@@ -151,7 +151,7 @@ class Books:
         order = self.by_recipient.get(row["recipient"])
         own = [each for each in self.attempts if order and each.order_id == order.pk and each.kind == row["dialect"]]
         named = [each for each in own if each.provider_order_id == row["order_id"]]
-        return (named or own or [None])[0]
+        return next(iter(named or own), None)
 
     def packs(self, row: Entry) -> Decimal:
         """How many of our units a purchase is for."""
