@@ -42,6 +42,9 @@ QUIET_AFTER_S = 2600.0
 """Seconds from the last thing that happens at a provider until everybody knows: a few questions at the longest gap."""
 
 PAUSE_S = 600.0
+TOKEN_S = 30.0
+"""When another sweep is tried after one that found the token taken."""
+
 MOST_TURNS = 100_000
 
 SWEEP_TASK = "apps.orders.tasks.check_pending_orders_batch"
@@ -115,6 +118,7 @@ class Run:
         self._jobs: list[Job] = []
         self._sweep_at = 0.0
         self._is_sweeping = 0
+        self._no_sweep_before = 0.0
         self._waiting_wishes = 0
         self.shop: Shop
         self.wishes: list[Wish] = []
@@ -207,17 +211,21 @@ class Run:
 
     def _next_sweep(self) -> float | None:
         """The tick of beat at which something is due; none when nothing more is expected."""
-        if self._is_sweeping:
+        if self._is_sweeping and not self._are_sweeps_asleep():
             return None
         due = DueCheck.objects.all() if not self.is_calm else DueCheck.objects.exclude(kind=DueKind.WATCH)
         next_at = due.aggregate(first=Min("next_at"))["first"]
         if next_at is None:
             return None
-        at_s = max((next_at - START).total_seconds(), self.clock.elapsed_s + 0.001)
+        at_s = max((next_at - START).total_seconds(), self.clock.elapsed_s + 0.001, self._no_sweep_before)
         if self.is_calm and at_s > self._rest_at():
             return None
         self._sweep_at = math.ceil(at_s / TICK_S) * TICK_S
         return self._sweep_at
+
+    def _are_sweeps_asleep(self) -> bool:
+        sweeps = [actor for actor in self.baton.actors if actor.job is not None and actor.job.name == "sweep"]
+        return len(sweeps) == self._is_sweeping and all(actor.is_sleeping for actor in sweeps)
 
     def _rest_at(self) -> float:
         """Until when somebody still learns something new."""
@@ -305,7 +313,8 @@ class Run:
             self._is_sweeping -= 1
 
         def sweep() -> None:
-            monitoring.sweep()
+            if not monitoring.sweep().ran:
+                self._no_sweep_before = self.clock.elapsed_s + TOKEN_S
             over()
 
         return Job("sweep", sweep, over)

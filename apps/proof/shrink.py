@@ -52,7 +52,8 @@ def _merge(best: Plan, tried: Plan) -> Plan:
 
 def _story(played: Played) -> list[str]:
     """The faults that are left, and all that happened to the orders concerned."""
-    lines = [f"smallest: {played.plan.orders} orders, faults {', '.join(sorted(played.plan.drawn().enabled))}"]
+    faults = ", ".join(sorted(played.plan.drawn().enabled)) or "none"
+    lines = [f"smallest: {played.plan.orders} orders, faults {faults}"]
     lines += [f"{kind}: {text}" for kind, texts in played.verdict.wrong.items() for text in texts[:3]]
     for order_id in sorted(played.verdict.orders_concerned)[:2]:
         lines += _order_story(order_id)
