@@ -52,11 +52,12 @@ SWEEP_TASK = "apps.orders.tasks.check_pending_orders_batch"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to play: the same plan is the same run, byte for byte."""
+    """What to play: the same plan is the same run, byte for byte. `left_out` are wishes that nobody has."""
 
     seed: int
     orders: int = 50
     swarm: Swarm | None = None
+    left_out: frozenset[int] = frozenset()
 
     def drawn(self) -> Swarm:
         """The faults of this run."""
@@ -161,7 +162,8 @@ class Run:
 
     def facts(self) -> verdict.Facts:
         """What the judge needs."""
-        return verdict.Facts(self.wishes, self.line.truth.all, self.early, self.clock.now(), self.line.worlds)
+        wishes = [wish for wish in self.wishes if wish.number not in self.plan.left_out]
+        return verdict.Facts(wishes, self.line.truth.all, self.early, self.clock.now(), self.line.worlds)
 
     # One turn
 
@@ -274,6 +276,9 @@ class Run:
                 self._at(at_s + dice.choice((0.0, 0.0, 5.0)), lambda wish=wish: self._send(wish))  # type: ignore[misc]
 
     def _send(self, wish: Wish) -> None:
+        if wish.number in self.plan.left_out:
+            return
+
         def order() -> None:
             wish.order_id = create_order(wish.customer, wish.new_order(), wish.key, clock.now()).order.pk
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from apps.orders.models import Attempt, OrderEvent
 from apps.proof.run import Plan, Played, play
@@ -17,43 +18,49 @@ def shrink(failed: Played) -> list[str]:
     """The story of the smallest run found within two minutes that is wrong in the same way."""
     kinds = {kind for kind, texts in failed.verdict.wrong.items() if texts}
     ends_at = time.monotonic() + WITHIN_S
-    best = failed
-    for plan in _smaller(failed.plan):
-        if time.monotonic() > ends_at:
-            break
-        merged = _merge(best.plan, plan)
-        if merged == best.plan:
+    best = failed.plan
+    for smaller in (*_fewer_orders(failed.plan), *_fewer_faults(failed.plan)):
+        plan = smaller(best)
+        if plan == best or time.monotonic() > ends_at:
             continue
-        tried = play(merged)
+        tried = play(plan)
         if kinds & {kind for kind, texts in tried.verdict.wrong.items() if texts}:
-            best = tried
-    return _story(play(best.plan))
+            best = plan
+    return _story(play(best))
 
 
-def _smaller(plan: Plan) -> Iterator[Plan]:
-    """Half the orders and a quarter of them, then without each kind of fault in turn; `_merge` adds these up."""
-    for orders in (plan.orders // 2, plan.orders // 4, plan.orders // 8):
-        yield replace(plan, orders=max(orders, 1), swarm=None)
-    swarm = plan.drawn()
-    for fault in sorted(swarm.enabled):
-        yield replace(plan, swarm=swarm.without(fault))
+Smaller = Callable[[Plan], Plan]
 
 
-def _merge(best: Plan, tried: Plan) -> Plan:
-    """The best plan so far with what is tried now taken away as well."""
-    if tried.swarm is None:
-        return replace(best, orders=min(best.orders, tried.orders))
-    gone = tried.drawn().enabled ^ best.drawn().enabled
-    swarm = best.drawn()
-    for fault in gone & swarm.enabled:
-        swarm = swarm.without(fault)
-    return replace(best, swarm=swarm)
+def _fewer_orders(plan: Plan) -> Iterator[Smaller]:
+    """Without each half of the wishes, then each quarter, and so on; what is left out already stays out."""
+    size = plan.orders
+    while size > 1:
+        size = (size + 1) // 2
+        for start in range(1, plan.orders + 1, size):
+            yield partial(_leave_out, frozenset(range(start, min(start + size, plan.orders + 1))))
+
+
+def _leave_out(numbers: frozenset[int], plan: Plan) -> Plan:
+    left_out = plan.left_out | numbers
+    return replace(plan, left_out=left_out) if len(left_out) < plan.orders else plan
+
+
+def _fewer_faults(plan: Plan) -> Iterator[Smaller]:
+    """Without each kind of fault in turn."""
+    for fault in sorted(plan.drawn().enabled):
+        yield partial(_drop_fault, fault)
+
+
+def _drop_fault(fault: str, plan: Plan) -> Plan:
+    return replace(plan, swarm=plan.drawn().without(fault))
 
 
 def _story(played: Played) -> list[str]:
     """The faults that are left, and all that happened to the orders concerned."""
     faults = ", ".join(sorted(played.plan.drawn().enabled)) or "none"
-    lines = [f"smallest: {played.plan.orders} orders, faults {faults}"]
+    orders = played.plan.orders - len(played.plan.left_out)
+    lines = [f"smallest: {orders} of {played.plan.orders} orders, faults {faults}"]
     lines += [f"{kind}: {text}" for kind, texts in played.verdict.wrong.items() for text in texts[:3]]
     for order_id in sorted(played.verdict.orders_concerned)[:2]:
         lines += _order_story(order_id)

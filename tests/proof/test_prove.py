@@ -139,10 +139,10 @@ class TestAGuardThatIsOff:
 
     def test_is_told_in_a_smaller_story(self, committed: None) -> None:
         with MUTANT["no_dispatch_row"].off():
-            failed = play(Plan(1, 16, Swarm(frozenset({"broker_down", "refusal"}), weight=3)))
+            failed = play(Plan(1, 8, Swarm(frozenset({"broker_down", "refusal"}), weight=3)))
             assert failed.verdict.wrong["forgotten"]
             story = shrink(failed)
-        assert story[0] == "smallest: 2 orders, faults none"
+        assert story[0] == "smallest: 1 of 8 orders, faults none"
         assert any("nothing is due" in line for line in story)
 
     def test_counts_among_at_least_fifteen_that_are_tried(self) -> None:
