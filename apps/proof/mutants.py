@@ -182,12 +182,12 @@ def _broker_alone() -> AbstractContextManager[Any]:
 
 @contextmanager
 def _send_again() -> Iterator[None]:
-    """The transport repeats a request that got no answer."""
+    """The transport repeats a request that got no answer, by itself: it asks nobody again."""
     real = Line.send_once
 
     def send_once(line: Line, call: Any, **kwargs: Any) -> Any:
         answer = real(line, call, **kwargs)
-        return real(line, call, **kwargs) if isinstance(answer, MaybeSent) else answer
+        return real(line, call) if isinstance(answer, MaybeSent) else answer
 
     with patch.object(Line, "send_once", send_once):
         yield
