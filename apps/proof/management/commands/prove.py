@@ -6,13 +6,15 @@ import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -69,6 +71,7 @@ class Command(BaseCommand):
                     sys.stdout.write(json.dumps(told) + "\n")
                     sys.stdout.flush()
             return
+        signal.signal(signal.SIGTERM, _leave)  # the servers and children of this run end with it
         began = time.monotonic()
         tally = mode.tally()
         for told in self._children(name, mode.parts(options), options):
@@ -174,6 +177,10 @@ MODES: dict[str, Seeds | CrashPoints | Mutants | Baseline] = {
     "mutants": Mutants(),
     "baseline": Baseline(),
 }
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _merged(children: Sequence[subprocess.Popen[str]]) -> Iterator[Told]:
