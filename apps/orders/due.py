@@ -17,6 +17,9 @@ STUCK_FOR = timedelta(seconds=60)
 SOON = timedelta(seconds=2)
 """What is due this soon counts as due when the order is asked for by name."""
 
+FAR = timedelta(hours=1)
+"""No claim and no schedule is this far away: only a reminder for a person is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -118,7 +121,9 @@ def plan_attempt(
         )
         return True
     if fence is not None and row.fence != fence:
-        return False
+        # What was put off for a person is asked about again when its sender comes back after all.
+        late = rows.filter(fence=row.fence, next_at__gt=plan.at + FAR)
+        return late.update(kind=plan.kind, next_at=plan.at, tries=plan.tries, errors=plan.errors) == 1
     news = {"digest": seen, "same_since": row.same_since if row.digest == seen and row.same_since else now}
     fields: dict[str, object] = {"kind": plan.kind, "next_at": plan.at, "tries": plan.tries, "errors": plan.errors}
     if is_asked:

@@ -218,6 +218,14 @@ class Attempt(models.Model):
 
     class Meta:
         db_table = "orders_attempt"
+        indexes = [
+            # An id that another purchase has already is not believed: see `outcomes.disown`.
+            models.Index(
+                fields=["integration", "provider_order_id"],
+                condition=~Q(provider_order_id=""),
+                name="attempt_by_provider_id",
+            )
+        ]
         constraints = [
             models.UniqueConstraint(fields=["integration", "reference"], name="attempt_reference_once_per_account"),
             models.CheckConstraint(condition=Q(state__in=AttemptState.values), name="attempt_state_known"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -31,7 +31,7 @@ from apps.orders.tally import Outlook, Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Standing, Verdict, decide
 from apps.providers import troubles
 from apps.providers.actions import UNASKABLE
-from apps.providers.contract import Outcome
+from apps.providers.contract import Outcome, Result
 from apps.wallet import ledger
 
 log = get_logger(__name__)
@@ -135,10 +135,23 @@ def keep_answer(news: News) -> None:
 # --- facts: state, PIN, money
 
 
+def disown(attempt: Attempt, news: News) -> News:
+    """The news, or no information where it is about an order that another attempt at the same account has."""
+    told = news.result.provider_id[:120]
+    if not told or told == attempt.provider_order_id:
+        return news
+    others = Attempt.objects.filter(integration=attempt.integration_id, provider_order_id=told).exclude(pk=attempt.pk)
+    if not others.exists():
+        return news
+    log.warning("answer_about_another_order", order=attempt.order_id, attempt=attempt.pk)
+    return replace(news, result=Result(Outcome.UNKNOWN, news.result.own_ref, reason_code="id_of_another_order"))
+
+
 def settle(news: News) -> Change:
     """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
     order = Order.objects.select_related("customer", "package").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
+    news = disown(attempt, news)
     row = DueCheck.objects.filter(attempt=attempt).first()
     units = AttemptUnit.objects.filter(attempt=attempt).aggregate(
         all=Count("id"),

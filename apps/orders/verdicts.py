@@ -158,6 +158,8 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
     if standing.is_resend and outcome in REFUSALS | {Outcome.NOT_SENT}:
         # It says nothing of the send before this one, which may have bought.
         return Verdict(A.IN_DOUBT, "in_doubt", _resolve_soon(standing, news))
+    if outcome in REFUSALS | {Outcome.NOT_SENT} and _may_have_been_bought_by_asking(standing, news.at):
+        return Verdict(A.IN_DOUBT, "in_doubt", _next(standing, DueKind.RESOLVE, news.at, draw))
     if outcome in REFUSALS and not news.result.codes:
         return Verdict(A.REFUSED, "refused", None)
     if outcome is Outcome.NOT_SENT:
@@ -172,6 +174,13 @@ def _by_place(standing: Standing, news: News, draw: float) -> Verdict:
     if outcome in _CONFLICTS or news.result.codes:
         return _conflict(standing, news, draw)
     return Verdict(A.IN_DOUBT, "in_doubt", _resolve_soon(standing, news))
+
+
+def _may_have_been_bought_by_asking(standing: Standing, now: datetime) -> bool:
+    """Where asking may buy, a sender that comes back after others may ask knows nothing of what they did."""
+    caps = standing.caps
+    askable_at = standing.created_at + timedelta(seconds=caps.send_window_s + caps.place_timeout_s)
+    return caps.ask_may_create and (standing.state is A.IN_DOUBT or now >= askable_at)
 
 
 def _by_question(standing: Standing, news: News, draw: float) -> Verdict:

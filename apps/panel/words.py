@@ -40,7 +40,7 @@ REASONS: Words = {
     "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
     "waiting:rate_missing": _("Waits: there is no exchange rate from the provider's currency to the order's."),
     "waiting:rate_stale": _("Waits: the exchange rate to the order's currency is too old."),
-    "waiting:target_busy": _("Waits: the provider still has an open order for this recipient, and takes one at a time."),
+    "waiting:target_busy": _("Waits: the provider takes one order at a time for a recipient, and has one open."),
     "waiting:tenant_inactive": _("Waits: the shop is switched off."),
     "conflict:accepted": _("Contradiction: the provider calls it open and sent something that a person must judge."),
     "conflict:auth_error": _("Contradiction: refused for our credentials, and yet a PIN came. A person decides."),

@@ -1,10 +1,10 @@
-"""Proofs that run against the simulator."""
+"""The proof: the real code under virtual time and seeded faults. Imports every room; nothing imports it."""
 
 from django.apps import AppConfig
 
 
 class ProofConfig(AppConfig):
-    """Registers the room with Django."""
+    """Registers the room with Django, for its command."""
 
     name = "apps.proof"
     label = "proof"

@@ -403,6 +403,18 @@ class TestAnAnswer:
         assert pins_of(order) == []
         assert standing_of(order) == ("processing", "sent", "")
 
+    def test_with_the_id_of_another_order_is_not_believed(self, stage: Stage) -> None:
+        """P12: the provider mixed two orders of one product up; the PIN of the other one is not taken."""
+        shop = make_shop(stage.url)
+        first, second = sent(stage, shop, final="never"), sent(stage, shop, final="never")
+        theirs, ours = Attempt.objects.get(order=first), Attempt.objects.get(order=second)
+        Attempt.objects.filter(pk=theirs.pk).update(provider_order_id="P-1")
+        mixed = Result(Outcome.COMPLETED, ours.reference, provider_id="P-1", codes=(Code("FOREIGN"),))
+        outcomes.apply([News(ours.pk, second.pk, "status", mixed, None, clock.now(), row_of(second).fence, 1)])
+        assert pins_of(second) == []
+        assert standing_of(second)[:2] == ("processing", "sent")
+        assert Attempt.objects.get(pk=ours.pk).provider_order_id == ""
+
     def test_with_a_missing_row_is_no_information(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()

@@ -17,6 +17,7 @@ from apps.orders.states import ATTEMPT_EDGES, FREEING, HOLDING, AttemptState, Du
 from apps.orders.verdicts import PIN_ALARM, REFUSALS, Plan, Standing, Verdict, decide
 from apps.providers.actions import UNASKABLE, Facts, Known, Why
 from apps.providers.contract import Capabilities, Code, Outcome, PollPlan, Result
+from apps.providers.options import load_caps
 from apps.providers.registry import load_adapter
 
 A = AttemptState
@@ -277,6 +278,27 @@ class TestAPlaceAnswer:
     def test_that_proves_nothing_left_is_not_sent(self) -> None:
         verdict = self.sending(Outcome.NOT_SENT)
         assert (verdict.state, verdict.said, verdict.plan) == (A.NOT_SENT, "not_sent", None)
+
+    def test_that_proves_nothing_left_is_an_absence_unless_a_question_may_have_bought_it_meanwhile(self) -> None:
+        doubtful = replace(PLAIN, state=A.IN_DOUBT, doubt_since=NOW)
+        assert answered(doubtful, Outcome.NOT_SENT, "place").state == A.ABSENT
+        verdict = answered(replace(doubtful, caps=load_caps("digiflazz", {})), Outcome.NOT_SENT, "place")
+        assert (verdict.state, verdict.said) == (A.IN_DOUBT, "in_doubt")
+        assert verdict.plan is not None
+
+    @pytest.mark.parametrize(("after_s", "state"), [(79, A.NOT_SENT), (80, A.IN_DOUBT), (600, A.IN_DOUBT)])
+    def test_that_proves_nothing_left_comes_too_late_where_asking_may_buy(
+        self, after_s: int, state: AttemptState
+    ) -> None:
+        """80 s after the commit the first question may be on the wire, while the attempt is still `sending`."""
+        began = replace(
+            PLAIN, state=A.SENDING, created_at=NOW - timedelta(seconds=after_s), caps=load_caps("digiflazz", {})
+        )
+        assert answered(began, Outcome.NOT_SENT, "place").state == state
+
+    def test_that_refuses_comes_too_late_there_as_well(self) -> None:
+        began = replace(PLAIN, state=A.SENDING, created_at=NOW - timedelta(seconds=80), caps=load_caps("digiflazz", {}))
+        assert answered(began, Outcome.REJECTED, "place").state is A.IN_DOUBT
 
     def test_that_delivers_at_once_is_delivered_with_its_code(self) -> None:
         verdict = self.sending(Outcome.COMPLETED, codes=PIN)

@@ -420,10 +420,10 @@ def read_answer(trace: Trace, attempt: Attempt, sent: Sent, turn: Turn) -> News:
     order = outcomes.lock_orders({attempt.order_id})[attempt.order_id]
     if sent.talk is not None:
         sent = replace(sent, result=local.settle(sent.talk, attempt, order.tenant, sent.at))
-    news = as_news(attempt, sent, turn)
-    if sent.result.outcome is not Outcome.NOT_SENT:
+    news = outcomes.disown(attempt, as_news(attempt, sent, turn))
+    if news.result.outcome is not Outcome.NOT_SENT:
         outcomes.save_provider_referans(order, attempt, news)
-    trace.add(12, outcome=sent.result.outcome, provider_referans=order.provider_referans)
+    trace.add(12, outcome=news.result.outcome, provider_referans=order.provider_referans)
     return news
 
 
