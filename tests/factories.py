@@ -171,6 +171,27 @@ def order_from(
     return create_order(customer or shop.customer, new, key or f"key-{player}", clock.now()).order
 
 
+def fill_lane(order: Order, integration: Integration, count: int) -> None:
+    """So many accepted purchases of one order, all of them due; the panel knows none of them."""
+    attempts = Attempt.objects.bulk_create(
+        Attempt(
+            order=order,
+            integration=integration,
+            integration_name="copy",
+            kind="znet",
+            state="accepted",
+            reference=f"copy-{integration.pk}-{number}",
+            send_deadline_at=START,
+            cost_currency="TRY",
+            created_at=START,
+        )
+        for number in range(count)
+    )
+    DueCheck.objects.bulk_create(
+        DueCheck(order=order, attempt=attempt, lane=integration.pk, kind="check", next_at=START) for attempt in attempts
+    )
+
+
 def at_checkpoint(name: str, act: Callable[[], object]) -> None:
     """Do this whenever the named point is reached, until the hook is taken away."""
 
@@ -220,7 +241,8 @@ class Stage:
             next_at = DueCheck.objects.exclude(kind=DueKind.WATCH).aggregate(first=Min("next_at"))["first"]
             if next_at is None or next_at > ends_at:
                 return
-            self.move_to(next_at)
+            # What is due and was not asked waits for a request of its account's budget.
+            self.move_to(next_at if next_at > clock.now() else clock.now() + timedelta(seconds=1))
 
     def truth(self, event: str = "") -> list[dict[str, Any]]:
         """What the panel has recorded since this test began, or its entries of one kind."""

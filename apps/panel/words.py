@@ -16,6 +16,8 @@ from apps.providers.troubles import TROUBLES
 Words = Mapping[str, str | Promise]
 
 REASONS: Words = {
+    "waiting:breaker_open": _("Waits: the provider has not answered; it is tried again every 15 seconds."),
+    "waiting:budget": _("Waits for its turn: the provider takes only so many requests at a time."),
     "waiting:cost_above_price": _("Waits: its cost is above its price by more than the shop allows."),
     "waiting:credentials_missing": _("Waits: the provider account has no complete credentials."),
     "waiting:currency_unknown": _("Waits: the provider account is in a currency that nobody knows."),
@@ -54,6 +56,8 @@ REASONS: Words = {
 """Every reason that an order can have."""
 
 PASSED_OVER: Words = {
+    "breaker_open": _("has not answered"),
+    "budget": _("takes no more requests at the moment"),
     "cost_above_price": _("costs more than it brings"),
     "manual_route": _("a person decides"),
     "mapping_missing": _("no mapping"),
