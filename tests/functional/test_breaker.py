@@ -11,13 +11,15 @@ import pytest
 from django.db import connection
 
 from apps.common import clock
+from apps.common.budget import Use
 from apps.orders import due, monitoring, services
+from apps.orders.dispatch import steps
+from apps.orders.dispatch.trace import Trace
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.providers import breaker, budget
 from apps.providers.breaker import Standing, State
 from apps.providers.traffic_models import Breaker
 from tests.factories import (
-    FAST_OPTIONS,
     START,
     Shop,
     Stage,
@@ -139,9 +141,9 @@ def in_threads(work: Callable[[], None], count: int) -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
-def dead_shop(**options: float) -> Shop:
+def dead_shop() -> Shop:
     """A shop whose panel nobody can connect to."""
-    return make_shop(f"http://127.0.0.1:{closed_port()}", **options)
+    return make_shop(f"http://127.0.0.1:{closed_port()}")
 
 
 def answering_shop(server: Server) -> Shop:
@@ -162,13 +164,13 @@ class TestAPurchase:
     @pytest.mark.parametrize(
         "fate", [{"place": "accept_then_hang"}, {"place": "accept_then_reset"}, {"place": "accept_then_500"}]
     )
-    def test_without_an_answer_counts(self, stage: Stage, fate: dict[str, str]) -> None:
+    def test_without_an_answer_counts(self, stage: Stage, fate: dict[str, Any]) -> None:
         shop = make_impatient_shop(stage.url)
         services.try_auto_dispatch(stage.order(shop, **fate).pk)
         assert counted(shop.integration.pk) == 1
 
     @pytest.mark.parametrize("fate", [{}, {"place": "refuse", "refuse_class": "product"}])
-    def test_with_an_answer_of_any_kind_counts_for_the_account(self, stage: Stage, fate: dict[str, str]) -> None:
+    def test_with_an_answer_of_any_kind_counts_for_the_account(self, stage: Stage, fate: dict[str, Any]) -> None:
         shop = make_shop(stage.url)
         breaker.note(shop.integration.pk, FAILED * 4, START)
         services.try_auto_dispatch(stage.order(shop, **fate).pk)
@@ -234,9 +236,9 @@ class TestAPurchase:
         order = stage.order(shop)
         now = stage.move(15)
         assert breaker.win_probe(shop.integration.pk, now)
-        bound = services.steps.bind_adapter(services.Trace(order.pk), shop.integration)
-        with pytest.raises(services.steps.DispatchRefused, match="waiting:breaker_open") as refused:
-            services.steps.take_turn(bound, now)
+        bound = steps.bind_adapter(Trace(order.pk), shop.integration)
+        with pytest.raises(steps.DispatchRefused, match="waiting:breaker_open") as refused:
+            steps.take_turn(bound, now)
         assert refused.value.retry_at == at(30)
 
 
@@ -338,6 +340,15 @@ class TestAnAccountThatIsFull:
         assert {standing_of(order)[0] for order in orders} == {"completed"}
         check_invariants(stage)
 
+    def test_of_requests_is_passed_over_for_the_next_route(self, stage: Stage) -> None:
+        shop = make_shop(stage.url, rate_per_s=0.5, burst=2)
+        other = make_integration(shop.tenant, stage.url)
+        add_route(shop.package, other, position=2)
+        budget.take(shop.integration, Use.PLACE, 2, START)
+        order = stage.order(shop)
+        assert services.try_auto_dispatch(order.pk).said == "accepted"
+        assert Attempt.objects.get(order=order).integration_id == other.pk
+
     def test_of_questions_still_takes_an_order(self, stage: Stage) -> None:
         shop = make_shop(stage.url, rate_per_s=0.5, burst=5)
         fill_lane(stage.order(shop), shop.integration, 9)
@@ -351,14 +362,14 @@ class TestAnAccountThatIsFull:
         for seconds, gap in ((40, 10), (400, 30)):
             stage.move_to(at(seconds))
             DueCheck.objects.update(next_at=clock.now())
-            budget.take(shop.integration, budget.Use.PLACE, 2, clock.now())
+            budget.take(shop.integration, Use.PLACE, 2, clock.now())
             services.try_auto_dispatch(order.pk)
             assert due_of(order) == [("dispatch", at(seconds + gap))]
 
 
 class TestALookUp:
     def test_goes_before_a_check_that_is_a_minute_older(self, stage: Stage) -> None:
-        shop = make_shop(stage.url, **FAST_OPTIONS)
+        shop = make_shop(stage.url)
         fill_lane(stage.order(shop), shop.integration, 4)
         rows = list(DueCheck.objects.filter(kind="check").order_by("pk"))
         for row, kind, late_s in zip(rows, ("check", "check", "resolve", "resolve"), (70, 50, 0, -1), strict=True):

@@ -23,6 +23,7 @@ from apps.common.budget_redis import RedisStore
 from apps.providers import budget
 from apps.providers.budget import DatabaseStore
 from apps.providers.models import Integration
+from apps.providers.traffic_models import RateBudget
 from tests.factories import NOWHERE, START, make_integration, make_tenant
 from tests.functional.core_fixtures import committed
 from tests.servers import ValkeyServer
@@ -47,8 +48,9 @@ def valkey(valkey_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def account(committed: None) -> Integration:
-    """An account with 20 requests a second, 5 at once."""
+def account(committed: None, settings: Settings) -> Integration:
+    """An account with 20 requests a second, 5 at once; its budget is in the database unless the test says otherwise."""
+    settings.REDIS_URL = ""
     return make_integration(make_tenant(), NOWHERE, rate_per_s=20, burst=5)
 
 
@@ -239,10 +241,17 @@ class TestRedisThatIsGone:
         for line in taken:
             line.close()
 
-    def test_that_is_full_of_another_kind_of_value_is_no_obstacle(
-        self, account: Integration, settings: Settings, valkey: str
-    ) -> None:
-        settings.REDIS_URL = valkey
-        with redis.Redis.from_url(valkey) as client:
-            client.set(f"hub:budget:{account.pk}", "not a budget")
-        assert [self.take(account, START + timedelta(milliseconds=50 * n)) for n in range(3)] == [0, 1, 1]
+    def test_that_holds_another_kind_of_value_is_no_obstacle(self, account: Integration, settings: Settings) -> None:
+        with ValkeyServer() as server:
+            settings.REDIS_URL = server.url
+            with redis.Redis.from_url(server.url) as client:
+                client.set(f"hub:budget:{account.pk}", "not a budget")
+            assert [self.take(account, START + timedelta(milliseconds=50 * n)) for n in range(3)] == [0, 1, 1]
+
+    def test_that_answers_keeps_the_budget_alone(self, account: Integration, settings: Settings) -> None:
+        with ValkeyServer() as server:
+            settings.REDIS_URL = server.url
+            assert [self.take(account, START), self.take(account, START)] == [5, 0]
+            with redis.Redis.from_url(server.url) as client:
+                assert client.exists(f"hub:budget:{account.pk}")
+        assert not RateBudget.objects.exists()
