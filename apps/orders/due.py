@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +18,11 @@ from apps.orders.verdicts import Plan
 STUCK_FOR = timedelta(seconds=60)
 SOON = timedelta(seconds=2)
 """What is due this soon counts as due when the order is asked for by name."""
+HEAD_START = timedelta(seconds=60)
+"""A look-up counts as due this much earlier: it decides whether an order may be bought again."""
+PUT_OFF_STEPS = 8
+PUT_OFF_TOGETHER = 100
+"""A queue up to this long is put off in one step."""
 
 FAR = timedelta(hours=1)
 """No claim and no schedule is this far away: only a reminder for a person is."""
@@ -37,24 +44,78 @@ def _lock(rows: QuerySet[DueCheck]) -> QuerySet[DueCheck]:
     return rows.select_for_update(skip_locked=True) if can_skip else rows.select_for_update()
 
 
-def claim_lane(lane: int, now: datetime, lease: timedelta, limit: int) -> list[Claim]:
-    """Take at most `limit` due rows of one lane, oldest first, until `now + lease`."""
-    due = DueCheck.objects.filter(lane=lane, next_at__lte=now, attempt__isnull=False).order_by("next_at")
+def claim_lane(lane: int, now: datetime, lease: timedelta, requests: int, batch: int = 1) -> list[Claim]:
+    """Take the due rows of one lane that `requests` requests can ask about, until `now + lease`; the oldest first."""
     with transaction.atomic():
-        return _take(list(_lock(due)[:limit]), now, lease)
+        return _take(_pick(_lock(_due_in(lane, now)), requests, batch), now, lease)
 
 
-def claim_order(order_id: int, now: datetime, lease: timedelta, *, is_forced: bool = False) -> list[Claim]:
-    """Take the order's attempts that are due within 2 s (or all of them, when a person asks).
+def requests_wanted(lane: int, now: datetime, most: int, batch: int) -> int:
+    """How many requests the lane's due rows take, `most` at most: one for each look-up, one for `batch` others."""
+    rows = _pick(_due_in(lane, now), most, batch)
+    lookups = sum(row.kind == DueKind.RESOLVE for row in rows)
+    return lookups + math.ceil((len(rows) - lookups) / batch)
 
-    One that may be on the wire this very moment is left alone until its row is due.
+
+def _due_in(lane: int, now: datetime) -> QuerySet[DueCheck]:
+    return DueCheck.objects.filter(lane=lane, next_at__lte=now, attempt__isnull=False).order_by("next_at")
+
+
+def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueCheck]:
+    """The oldest rows that fit into so many requests; a look-up is asked alone and has a head start."""
+    lookups = list(rows.filter(kind=DueKind.RESOLVE)[:requests])
+    others = list(rows.exclude(kind=DueKind.RESOLVE)[: requests * batch])
+    picked: list[DueCheck] = []
+    begun = room = 0
+    for row in sorted([*lookups, *others], key=_turn_of):
+        is_lookup = row.kind == DueKind.RESOLVE
+        if (is_lookup or not room) and begun == requests:
+            continue
+        if is_lookup:
+            begun += 1
+        else:
+            begun, room = (begun, room - 1) if room else (begun + 1, batch - 1)
+        picked.append(row)
+    return picked
+
+
+def _turn_of(row: DueCheck) -> datetime:
+    return row.next_at - HEAD_START if row.kind == DueKind.RESOLVE else row.next_at
+
+
+def put_off_lane(lane: int, now: datetime, at: datetime, every: timedelta) -> None:
+    """Put off all that is due in the lane until `at`; a long queue is spread over eight times, `every` apart.
+
+    Nobody was asked: schedule and errors stay as they are.
     """
-    due = DueCheck.objects.filter(order_id=order_id, attempt__isnull=False).order_by("next_at")
-    due = due.exclude(attempt__state=AttemptState.SENDING, next_at__gt=now)
-    if not is_forced:
-        due = due.filter(next_at__lte=now + SOON)
+    rows = _due_in(lane, now)
+    steps = PUT_OFF_STEPS if rows[PUT_OFF_TOGETHER : PUT_OFF_TOGETHER + 1].exists() else 1
+    for step in range(steps):
+        part = DueCheck.objects.alias(step=F("pk") % steps).filter(step=step) if steps > 1 else DueCheck.objects.all()
+        part.filter(lane=lane, next_at__lte=now, attempt__isnull=False).update(next_at=at + step * every)
+
+
+def lanes_of_order(order_id: int, now: datetime, *, is_forced: bool = False) -> Counter[int]:
+    """How many attempts of the order are due (all of them, when a person asks), by lane."""
+    return Counter(_due_of(order_id, now, is_forced=is_forced).values_list("lane", flat=True))
+
+
+def claim_order(
+    order_id: int, now: datetime, lease: timedelta, *, lanes: Collection[int] | None = None, is_forced: bool = False
+) -> list[Claim]:
+    """Take the order's attempts that are due within 2 s (or all of them, when a person asks), in all or these lanes."""
+    due = _due_of(order_id, now, is_forced=is_forced)
+    if lanes is not None:
+        due = due.filter(lane__in=lanes)
     with transaction.atomic():
         return _take(list(_lock(due)), now, lease)
+
+
+def _due_of(order_id: int, now: datetime, *, is_forced: bool) -> QuerySet[DueCheck]:
+    """What is due of one order. What may be on the wire this very moment is left alone until its row is due."""
+    due = DueCheck.objects.filter(order_id=order_id, attempt__isnull=False).order_by("next_at")
+    due = due.exclude(attempt__state=AttemptState.SENDING, next_at__gt=now)
+    return due if is_forced else due.filter(next_at__lte=now + SOON)
 
 
 def _take(rows: list[DueCheck], now: datetime, lease: timedelta) -> list[Claim]:
@@ -70,6 +131,11 @@ def due_lanes(now: datetime) -> list[int]:
     """Lanes that have an attempt to ask about."""
     due = DueCheck.objects.filter(next_at__lte=now, attempt__isnull=False)
     return list(due.order_by("lane").values_list("lane", flat=True).distinct())
+
+
+def is_asked_by(lane: int, at: datetime) -> bool:
+    """Whether some attempt of the lane is asked about until then."""
+    return DueCheck.objects.filter(lane=lane, next_at__lte=at, attempt__isnull=False).exists()
 
 
 def due_dispatches(now: datetime, limit: int) -> list[DueCheck]:

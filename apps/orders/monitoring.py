@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import connection
 
 from apps.common import clock
+from apps.common.budget import Use
 from apps.common.checkpoints import checkpoint
 from apps.common.guards import check_no_transaction
 from apps.common.logs import get_logger
@@ -27,9 +29,12 @@ from apps.orders.polling import learning
 from apps.orders.questions import Question, load_questions, not_asked
 from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
+from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn, lease_of
+from apps.providers import traffic
 from apps.providers.contract import Outcome, Result
 from apps.providers.models import Integration
 from apps.providers.registry import has_wire, load_wired
+from apps.providers.traffic import Heard
 
 log = get_logger(__name__)
 
@@ -38,9 +43,13 @@ RUN_FOR = timedelta(seconds=50)
 TOKEN_FOR = timedelta(seconds=60)
 """A copy that died keeps the others away no longer than this; one that is only slow is overtaken, which is harmless."""
 
-LANE_CONCURRENCY = 16
 DISPATCH_THREADS = 8
-LEASE_MARGIN = timedelta(seconds=20)
+DISPATCH_LANE = 0
+LANES_AT_ONCE = 16
+LOOK_EVERY = timedelta(seconds=1)
+"""How often a sweep looks for lanes that have come due meanwhile."""
+WAIT_AT_MOST = timedelta(seconds=5)
+"""A budget that is spent for longer than this is waited for by the next sweep."""
 
 
 @dataclass(slots=True)
@@ -59,20 +68,23 @@ def check_order(order_id: int, tenant_id: int | None = None, *, is_forced: bool 
     """Ask once about every attempt of the order that is due within 2 s (or all, when forced), and apply the answers.
 
     Safe to run twice, at the same time, in any order: a row is claimed by one caller, the others find nothing due.
+    What may not be asked at this moment stays due: the sweep asks it in its turn.
     """
     now = clock.now()
     attempts = Attempt.objects.filter(order_id=order_id).select_related("integration")
     if tenant_id is not None:
         attempts = attempts.filter(order__tenant_id=tenant_id)
-    leases = [lease_of(attempt.integration) for attempt in attempts]
-    if not leases:
+    accounts = {attempt.integration_id: attempt.integration for attempt in attempts}
+    due_lanes = due.lanes_of_order(order_id, now, is_forced=is_forced)
+    lanes = [
+        lane
+        for lane, account in accounts.items()
+        if due_lanes[lane] and has_turn(account, due_lanes[lane], now, is_forced=is_forced)
+    ]
+    if not lanes:
         return []
-    return ask_and_apply(due.claim_order(order_id, now, max(leases), is_forced=is_forced))
-
-
-def lease_of(integration: Integration) -> timedelta:
-    """How long a claim of this lane lasts: two questions and a margin."""
-    return timedelta(seconds=2 * integration.caps().ask_timeout_s) + LEASE_MARGIN
+    lease = max(lease_of(accounts[lane]) for lane in lanes)
+    return ask_and_apply(due.claim_order(order_id, now, lease, lanes=lanes, is_forced=is_forced))
 
 
 # --- the sweep
@@ -82,13 +94,12 @@ def sweep(run_for: timedelta = RUN_FOR) -> Report:
     """Dispatch and ask whatever is due until nothing is or the time is up. One copy runs, others return at once."""
     started = clock.now()
     token = heartbeats.take_token(SWEEP, started, TOKEN_FOR)
-    report = Report(ran=bool(token))
     if not token:
-        return report
+        return Report(ran=False)
+    lanes = _Lanes(started + run_for, lambda now: heartbeats.keep_token(SWEEP, token, now, TOKEN_FOR))
+    report = lanes.report
     try:
-        while clock.now() - started < run_for and _round(report):
-            if not heartbeats.keep_token(SWEEP, token, clock.now(), TOKEN_FOR):
-                break
+        lanes.run()
     finally:
         heartbeats.give_back_token(SWEEP, token, clock.now(), asked=report.asked, dispatched=report.dispatched)
     if report.asked or report.dispatched:
@@ -96,36 +107,102 @@ def sweep(run_for: timedelta = RUN_FOR) -> Report:
     return report
 
 
-def _round(report: Report) -> bool:
-    """One round over all lanes; False when there was nothing to do."""
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What was done in one lane; `retry_at`: there is more, but not before then."""
+
+    asked: int = 0
+    dispatched: int = 0
+    retry_at: datetime | None = None
+
+
+class _Lanes:
+    """Every lane with something due, each in a thread of its own: an account that hangs holds up only itself.
+
+    Orders that have no account yet are one lane more.
+    """
+
+    def __init__(self, until: datetime, may_go_on: Callable[[datetime], bool]) -> None:
+        self.report = Report()
+        self._until, self._may_go_on = until, may_go_on
+        self._running: dict[int, Future[Drained]] = {}
+        self._not_before: dict[int, datetime] = {}
+        self._more_at: dict[int, datetime] = {}
+
+    def run(self) -> None:
+        """Go on until nothing is due, the time is up, or somebody else has taken over."""
+        with ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as pool:
+            try:
+                while (now := clock.now()) < self._until and self._may_go_on(now):
+                    self._start(pool, now)
+                    if not self._running and not self._wait_for_budget(now):
+                        break
+                    wait(self._running.values(), LOOK_EVERY.total_seconds(), FIRST_COMPLETED)
+                    self._collect()
+            finally:
+                wait(self._running.values())
+        self._collect()
+
+    def _start(self, pool: ThreadPoolExecutor, now: datetime) -> None:
+        for lane in due.due_lanes(now):
+            if self._is_free(lane, now):
+                self._running[lane] = pool.submit(_in_thread, partial(drain, lane, self._until))
+        if self._is_free(DISPATCH_LANE, now) and due.due_dispatches(now, 1):
+            self._running[DISPATCH_LANE] = pool.submit(_in_thread, dispatch_waiting)
+
+    def _is_free(self, lane: int, now: datetime) -> bool:
+        return lane not in self._running and self._not_before.get(lane, now) <= now
+
+    def _wait_for_budget(self, now: datetime) -> bool:
+        """Sleep until a lane that has more may go on, if that is soon; False when nothing is to come of it."""
+        at = min((at for at in self._more_at.values() if at > now), default=self._until)
+        if at >= self._until or at - now > WAIT_AT_MOST:
+            return False
+        time.sleep(min((at - now).total_seconds(), LOOK_EVERY.total_seconds()))
+        return clock.now() > now
+
+    def _collect(self) -> None:
+        """Take the results of the lanes that have ended; raises what went wrong in one."""
+        for lane, future in list(self._running.items()):
+            if not future.done():
+                continue
+            del self._running[lane]
+            done, now = future.result(), clock.now()
+            self.report.asked += done.asked
+            self.report.dispatched += done.dispatched
+            self._more_at[lane] = done.retry_at or now
+            # Whoever found nothing to do, although something was due, met another process at work.
+            is_idle = not (done.asked or done.dispatched or done.retry_at)
+            self._not_before[lane] = now + LOOK_EVERY if is_idle else self._more_at[lane]
+
+
+def _in_thread(work: Callable[[], Drained]) -> Drained:
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+def drain(lane: int, until: datetime) -> Drained:
+    """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or the time is up."""
+    integration = Integration.objects.get(pk=lane)
+    asked = 0
+    while (now := clock.now()) < until:
+        turn = claim_turn(integration, now)
+        if not turn.claims:
+            return Drained(asked, retry_at=turn.retry_at)
+        ask_and_apply(turn.claims)
+        learning.reprice(integration, clock.now())
+        asked += len(turn.claims)
+    return Drained(asked)
+
+
+def dispatch_waiting() -> Drained:
+    """Send the orders that have waited longest."""
     waiting = due.due_dispatches(clock.now(), DISPATCH_THREADS * 4)
     dispatch_many([row.order_id for row in waiting])
     due.put_off_untouched(waiting, clock.now())
-    claims = claim_due(clock.now())
-    ask_and_apply(claims)
-    if claims:
-        learning.reprice(clock.now())
-    report.dispatched += len(waiting)
-    report.asked += len(claims)
-    return bool(waiting or claims)
-
-
-def claim_due(now: datetime) -> list[Claim]:
-    """Due rows of every lane, oldest first, no more of a lane than it can ask within half a lease."""
-    lanes = due.due_lanes(now)
-    integrations = Integration.objects.in_bulk(lanes)
-    claims: list[Claim] = []
-    for lane in lanes:
-        integration = integrations[lane]
-        claims += due.claim_lane(lane, now, lease_of(integration), most_at_once(integration))
-    return claims
-
-
-def most_at_once(integration: Integration) -> int:
-    """Orders that one round may ask about: what the account's rate and its slowest answers allow in half a lease."""
-    caps, half_s = integration.caps(), lease_of(integration).total_seconds() / 2
-    slow = min(caps.burst, LANE_CONCURRENCY) * max(int(half_s // caps.ask_timeout_s), 1)
-    return max(min(slow, int(half_s * caps.rate_per_s)), 1) * caps.status_batch_max
+    return Drained(dispatched=len(waiting))
 
 
 def dispatch_many(order_ids: Sequence[int]) -> None:
@@ -258,11 +335,27 @@ def batched(questions: Sequence[Question]) -> list[Batch]:
 
 
 def ask_in_batches(batches: Sequence[Batch]) -> list[Answered]:
-    """Every batch as one conversation, multiplexed."""
+    """Every batch as one conversation, multiplexed; breaker and budget of each account hear how it went."""
     longest = max((batch.first.attempt.integration.caps().ask_timeout_s for batch in batches), default=0)
     jobs = [as_job(index, batch) for index, batch in enumerate(batches)]
     results = ask_many(jobs, concurrency=4 * LANE_CONCURRENCY, total_timeout_s=2 * longest)
-    return [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
+    answers = [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
+    _tell_accounts([(answer, len(result.exchanges)) for answer, result in zip(answers, results, strict=True)])
+    return answers
+
+
+def _tell_accounts(answers: Sequence[tuple[Answered, int]]) -> None:
+    """Tell each account's breaker and budget what its conversations met, and how many requests they took."""
+    accounts = {
+        answer.batch.first.attempt.integration_id: answer.batch.first.attempt.integration for answer, _ in answers
+    }
+    for lane, account in accounts.items():
+        heard = [
+            Heard(answer.exchange, calls, tuple(answer.told.results.values()))
+            for answer, calls in answers
+            if answer.batch.first.attempt.integration_id == lane
+        ]
+        traffic.note(account, heard, Use.ASK, clock.now())
 
 
 def as_job(index: int, batch: Batch) -> Job[Told]:
@@ -272,9 +365,8 @@ def as_job(index: int, batch: Batch) -> Job[Told]:
 
 
 def lane_of(integration: Integration) -> Lane:
-    """How many requests the account may have open, and how far apart they begin."""
-    caps = integration.caps()
-    return Lane(integration.pk, min(caps.burst, LANE_CONCURRENCY), gap_s=1 / caps.rate_per_s)
+    """How many requests the account may have open; each of them was granted by its budget before it was claimed."""
+    return Lane(integration.pk, min(integration.caps().burst, LANE_CONCURRENCY))
 
 
 def _answered(batch: Batch, result: JobResult[Told]) -> Answered:
@@ -298,19 +390,21 @@ def _talk(batch: Batch) -> Generator[HttpCall, Answer, Told]:
 def ask_carefully(questions: Sequence[Question]) -> list[Answered]:
     """Questions that would buy if the provider had forgotten the first purchase: each over the one careful send."""
     with ThreadPoolExecutor(DISPATCH_THREADS, thread_name_prefix="ask") as pool:
-        return list(pool.map(_ask_one_carefully, questions))
+        answers = list(pool.map(_ask_one_carefully, questions))
+    _tell_accounts(answers)
+    return [answer for answer, _ in answers]
 
 
-def _ask_one_carefully(question: Question) -> Answered:
+def _ask_one_carefully(question: Question) -> tuple[Answered, int]:
     batch, policy = Batch((question,)), question.attempt.integration.egress_policy()
     guard = AskGuard(question.claim)
     try:
         told, exchanges = drive(_talk(batch), lambda call: send_once(call, policy=policy, before_first_byte=guard))
     except TalkFailed as failure:
-        return Answered(batch, Told({}), failure.exchanges[-1] if failure.exchanges else None)
+        told, exchanges = Told({}), failure.exchanges
     finally:
         connection.close()
-    return Answered(batch, told, exchanges[-1] if exchanges else None)
+    return Answered(batch, told, exchanges[-1] if exchanges else None), len(exchanges)
 
 
 @dataclass(frozen=True, slots=True)

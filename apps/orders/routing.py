@@ -19,20 +19,20 @@ from apps.catalog.rates import Rates
 from apps.common.backoff import error_gap_s
 from apps.common.crypto import CannotOpen
 from apps.common.currencies import DECIMALS
-from apps.orders import targets
+from apps.orders import due, targets
 from apps.orders.local import local_time, today_in
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.sellable import CannotConvert, Missing, UnitCost, unit_cost
 from apps.orders.states import OPEN_ATTEMPTS, AttemptState
 from apps.orders.strategies import in_order, nearest_routes
 from apps.orders.tally import Outlook
-from apps.providers import balances, stock, troubles
+from apps.providers import balances, breaker, budget, stock, troubles
 from apps.providers.catalogue_models import CatalogItem
 from apps.providers.contract import Outcome
 from apps.providers.fitting import lacking_fields, rule_of
 from apps.providers.mapping import load_items
 from apps.providers.models import Integration, PackageMapping, Route
-from apps.providers.registry import load_adapter, missing_ids, missing_secrets
+from apps.providers.registry import has_wire, load_adapter, missing_ids, missing_secrets
 
 RETRY_IN = timedelta(seconds=60)
 """When an order without a usable route looks again."""
@@ -247,6 +247,28 @@ def _is_not_paused(candidate: Candidate, now: datetime) -> Passed | None:
     return Passed(candidate.route.pk, "provider_paused", retry_at=integration.paused_until)
 
 
+def _is_breaker_closed(candidate: Candidate, now: datetime) -> Passed | None:
+    """The account answers, or it is time to find out, and no question is about to do that without buying."""
+    integration = candidate.route.integration
+    if integration is None or not has_wire(integration.kind):
+        return None
+    found = breaker.standing_of(integration.pk, now)
+    asks_at = now + breaker.ASK_FIRST
+    may_probe = found.state is breaker.State.HALF_OPEN and not due.is_asked_by(integration.pk, asks_at)
+    if found.next_probe_at is None or may_probe:
+        return None
+    return Passed(candidate.route.pk, "breaker_open", retry_at=max(found.next_probe_at, now + breaker.PROBE_EVERY))
+
+
+def _is_within_budget(candidate: Candidate, now: datetime) -> Passed | None:
+    """The account's request budget has room for a purchase now."""
+    integration = candidate.route.integration
+    if integration is None or not has_wire(integration.kind):
+        return None
+    retry_at = budget.outlook(integration, now)
+    return None if retry_at is None else Passed(candidate.route.pk, "budget", retry_at=retry_at)
+
+
 def _was_reachable(candidate: Candidate, now: datetime) -> Passed | None:
     """It could be reached a moment ago, where this order was there."""
     unsent = [attempt for attempt in candidate.attempts if attempt.state == AttemptState.NOT_SENT]
@@ -292,6 +314,8 @@ FILTERS: tuple[Filter, ...] = (
     _has_rate,
     _is_no_loss,
     _is_not_paused,
+    _is_breaker_closed,
+    _is_within_budget,
     _was_reachable,
     _has_balance,
     _is_target_free,

@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from apps.common import clock
+from apps.common.budget import Use
 from apps.common.checkpoints import checkpoint
 from apps.common.logs import get_logger
 from apps.orders import machine, outcomes
@@ -23,6 +24,8 @@ from apps.orders.dispatch.trace import Trace
 from apps.orders.due import Claim
 from apps.orders.models import Attempt
 from apps.orders.news import News
+from apps.providers import traffic
+from apps.providers.traffic import Heard
 
 __all__ = [
     "Created",
@@ -68,6 +71,7 @@ def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched
             bound = steps.bind_adapter(trace, integration)
             request = steps.build_request(trace, bound, order, mapping, turn, now)
             attempt = steps.record_attempt(trace, order, route, bound, request, turn, now)
+            steps.take_turn(bound, now)
             checkpoint("dispatch.before_commit")
     except steps.NothingToDo as nothing:
         return Dispatched(order_id, None, nothing.reason, is_sent=False)
@@ -82,6 +86,7 @@ def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched
     checkpoint("dispatch.after_commit")
     sent = steps.send_request(trace, attempt, bound, request)
     change = _settle(trace, attempt, sent, turn)
+    traffic.note(bound.integration, [Heard(sent.exchange, sent.calls, (sent.result,))], Use.PLACE, sent.at)
     return Dispatched(order_id, attempt.pk, change.verdict.said if change else "set_aside", is_sent=True)
 
 
@@ -102,6 +107,8 @@ def send_again(claim: Claim) -> News | None:
     checkpoint("resend.after_commit")
     sent = steps.send_request(trace, again.attempt, again.bound, again.request)
     _settle(trace, again.attempt, sent, again.turn)
+    # The claim was granted one request of the account's budget, and this was it.
+    traffic.note(again.bound.integration, [Heard(sent.exchange, sent.calls, (sent.result,))], Use.ASK, sent.at)
     return steps.as_news(again.attempt, sent, again.turn)
 
 

@@ -17,6 +17,8 @@ Words = Mapping[str, str | Promise]
 
 REASONS: Words = {
     "waiting:balance_too_low": _("Waits: our money at the provider covers neither it nor what is on its way there."),
+    "waiting:breaker_open": _("Waits: the provider has not answered; it is tried again every 15 seconds."),
+    "waiting:budget": _("Waits for its turn: the provider takes only so many requests at a time."),
     "waiting:cost_above_price": _("Waits: its cost is above its price by more than the shop allows."),
     "waiting:credentials_missing": _("Waits: the provider account has no complete credentials."),
     "waiting:credentials_unreadable": _("Waits: no key opens the credentials of the provider account."),
@@ -60,6 +62,8 @@ REASONS: Words = {
 
 PASSED_OVER: Words = {
     "balance_too_low": _("our money there is too little, with what is on its way"),
+    "breaker_open": _("has not answered"),
+    "budget": _("takes no more requests at the moment"),
     "cost_above_price": _("costs more than it brings"),
     "credentials_missing": _("credentials not complete"),
     "credentials_unreadable": _("no key opens its credentials"),

@@ -16,7 +16,7 @@ from apps.accounts.models import PriceGroup, Tenant
 from apps.catalog.models import Package
 from apps.common.crypto import open_text, seal_text
 from apps.common.egress import EgressForbidden, EgressPolicy, check_url, policy_for
-from apps.providers import catalogue_models  # noqa: F401 - Django looks for tables in this module
+from apps.providers import catalogue_models, traffic_models  # noqa: F401 - Django looks for tables in this module
 from apps.providers.contract import Account, Capabilities
 from apps.providers.options import Asking, BadOption, load_asking, load_caps
 from apps.providers.registry import has_wire, kind_choices, load_adapter, missing_ids

@@ -84,7 +84,11 @@ def empty_sqlite() -> None:
 
 @pytest.fixture
 def stage(committed: None, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A standing clock, dice that always show the middle, a broker that only remembers, and a panel that behaves."""
+    """A standing clock, dice that always show the middle, a broker that only remembers, and a panel that behaves.
+
+    Budgets are in the database, which the next test finds empty; a Redis would remember this test's times.
+    """
+    monkeypatch.setattr("django.conf.settings.REDIS_URL", "")
     with time_machine.travel(START, tick=False) as traveller:
         built = Stage(traveller, simulator)
         monkeypatch.setattr("apps.orders.outcomes.random", SimpleNamespace(random=lambda: 0.5))

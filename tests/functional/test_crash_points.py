@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 
 from apps.common import checkpoints, clock
 from apps.common.checkpoints import CHECKPOINTS
@@ -199,20 +199,21 @@ COMMITS = ("create.before_commit", "dispatch.before_commit", "settle.before_comm
 
 @pytest.fixture
 def next_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
-    """Makes the next commit fail for its caller: after it was done (True), or instead of it (False)."""
+    """Makes the next commit of any thread fail for its caller: after it was done (True), or instead of it (False)."""
     armed: list[bool] = []
-    real = cast("Any", connection)._commit
+    wrapper = cast("Any", type(connections["default"]))
+    real = wrapper._commit
 
-    def commit() -> None:
+    def commit(line: Any) -> None:
         if not armed:
-            real()
+            real(line)
             return
         if armed.pop():
-            real()
-        connection.close()
+            real(line)
+        line.close()
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(connection, "_commit", commit)
+    monkeypatch.setattr(wrapper, "_commit", commit)
     yield armed.append
     assert armed == []
 

@@ -15,7 +15,6 @@ from django.db.models import F
 from apps.common import checkpoints, clock
 from apps.common.guards import OpenTransaction
 from apps.common.money import Money, to_micros
-from apps.common.multiplex import Lane
 from apps.journal import heartbeats
 from apps.journal.models import Heartbeat, OutboxEvent
 from apps.orders import due, monitoring, outcomes, services
@@ -25,9 +24,9 @@ from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderCo
 from apps.orders.monitoring import Answered, Batch, Told
 from apps.orders.news import News
 from apps.orders.questions import Question
-from apps.orders.states import DueKind
-from apps.orders.verdicts import Plan
+from apps.orders.turns import claim_turn
 from apps.providers.contract import Code, Outcome, Result
+from apps.providers.models import Integration
 from apps.wallet import ledger
 from tests.factories import (
     START,
@@ -167,12 +166,16 @@ class TestAnUnchangedAnswer:
         assert list(Evidence.objects.order_by("id").values_list("verb", flat=True)) == ["place", "status"]
 
 
+def claim_of(lane: int, now: datetime) -> list[Claim]:
+    return claim_turn(Integration.objects.get(pk=lane), now).claims
+
+
 class TestAClaim:
     def test_moves_the_row_one_lease_ahead_and_bumps_its_fence(self, stage: Stage) -> None:
         order = sent(stage)
         fence = row_of(order).fence
         now = stage.move(60)
-        (claim,) = monitoring.claim_due(now)
+        (claim,) = claim_of(row_of(order).lane, now)
         assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1)
         assert (row_of(order).next_at, row_of(order).fence) == (now + LEASE, fence + 1)
 
@@ -186,11 +189,10 @@ class TestAClaim:
         assert due._take(seen_by_both, now, LEASE) == []
 
     def test_lapses_with_its_lease(self, stage: Stage) -> None:
-        sent(stage)
-        now = stage.move(60)
-        assert len(monitoring.claim_due(now)) == 1
-        assert monitoring.claim_due(stage.move(25.999)) == []
-        assert len(monitoring.claim_due(stage.move(0.001))) == 1
+        lane = row_of(sent(stage)).lane
+        assert len(claim_of(lane, stage.move(60))) == 1
+        assert claim_of(lane, stage.move(25.999)) == []
+        assert len(claim_of(lane, stage.move(0.001))) == 1
 
     def test_takes_the_oldest_first_and_no_more_than_the_limit(self, stage: Stage) -> None:
         shop = make_shop(stage.url)
@@ -200,34 +202,9 @@ class TestAClaim:
         claims = due.claim_lane(shop.integration.pk, stage.move(600), LEASE, 2)
         assert [claim.order_id for claim in claims] == [orders[2].pk, orders[0].pk]
 
-    def test_takes_no_more_of_a_lane_than_half_a_lease_can_ask(self, stage: Stage) -> None:
-        shop = make_shop(stage.url)
-        order = sent(stage, shop, final="never")
-        attempt = Attempt.objects.get()
-        DueCheck.objects.all().delete()
-        for number in range(70):
-            copy = Attempt.objects.create(
-                order=order,
-                integration=shop.integration,
-                integration_name="copy",
-                kind="znet",
-                reference=f"copy-{number}",
-                send_deadline_at=attempt.send_deadline_at,
-                cost_currency="TRY",
-                created_at=START,
-            )
-            due.plan_attempt(copy, Plan(DueKind.CHECK, START, 0, 0), fence=None, seen="", now=START)
-        # 26 s lease, 3 s a question, four at a time: four rounds of four in half of it
-        assert len(monitoring.claim_due(START)) == 16
-
-    def test_takes_no_more_of_a_lane_than_its_rate_allows(self, stage: Stage) -> None:
-        integration = make_shop(stage.url, rate_per_s=0.5, burst=16).integration
-        assert monitoring.most_at_once(integration) == 6
-        assert monitoring.lane_of(integration) == Lane(integration.pk, 16, gap_s=2.0)
-
     def test_leaves_dispatch_rows_alone(self, stage: Stage) -> None:
         order = stage.order(make_shop(stage.url))
-        assert monitoring.claim_due(clock.now()) == []
+        assert due.due_lanes(clock.now()) == []
         assert due.claim_order(order.pk, clock.now(), LEASE, is_forced=True) == []
 
     @pytest.mark.postgres

@@ -19,6 +19,7 @@ from apps.orders.states import DueKind
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.simulator.client import ControlClient
 from tests.factories import (
+    FAST_OPTIONS,
     Shop,
     Stage,
     check_invariants,
@@ -75,7 +76,7 @@ def shop_at(
         base_url=f"{stage.url}/{kind}{account.get('path', '')}",
         login=account.get("login", ""),
         currency=currency,
-        options={"place_timeout_s": 3, "ask_timeout_s": 3, **options},
+        options={**FAST_OPTIONS, **options},
         is_local=True,
     )
     integration.set_secrets(account["secrets"])

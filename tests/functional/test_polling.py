@@ -213,7 +213,7 @@ class TestThePrice:
         teach(shop, 40)
         order = sent(stage, shop, final="never")
         self.rows_due(shop, order, 160)
-        learning.reprice(clock.now())
+        learning.reprice(shop.integration, clock.now())
         row = PollStatistic.objects.get(integration_id=shop.integration.pk, product_id=0)
         assert row.pressure == 4
         assert row.priced_at == clock.now()
@@ -226,9 +226,9 @@ class TestThePrice:
         teach(shop, 40)
         rows = PollStatistic.objects.filter(integration_id=shop.integration.pk, product_id=0)
         rows.update(pressure=8, priced_at=clock.now())
-        learning.reprice(clock.now() + timedelta(seconds=9.9))
+        learning.reprice(shop.integration, clock.now() + timedelta(seconds=9.9))
         assert rows.get().pressure == 8
-        learning.reprice(clock.now() + timedelta(seconds=10))
+        learning.reprice(shop.integration, clock.now() + timedelta(seconds=10))
         assert rows.get().pressure == 2
 
     def test_is_measured_by_the_sweep(self, stage: Stage) -> None:

@@ -15,6 +15,7 @@ from django.db.models import F
 
 from apps.catalog.rates import Conversion, NoRate, Rates, StaleRate
 from apps.common import clock
+from apps.common.budget import Use
 from apps.common.checkpoints import checkpoint
 from apps.common.currencies import DECIMALS
 from apps.common.guards import check_no_transaction
@@ -32,7 +33,7 @@ from apps.orders.routing import Passed, Survey, survey, units_at_once
 from apps.orders.routing import load_routes as load_order_routes
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.verdicts import Plan
-from apps.providers import troubles
+from apps.providers import breaker, budget, troubles
 from apps.providers.contract import (
     Account,
     Adapter,
@@ -45,9 +46,12 @@ from apps.providers.contract import (
 )
 from apps.providers.mapping import load_items
 from apps.providers.models import Integration, PackageMapping, Route
-from apps.providers.registry import load_adapter, missing_secrets
+from apps.providers.registry import has_wire, load_adapter, missing_secrets
 
 log = get_logger(__name__)
+
+LONGEST_TURN = timedelta(seconds=30)
+"""An order that waits for a free request of its provider's budget looks again at least this often."""
 
 DISPATCHABLE = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
 
@@ -100,12 +104,14 @@ class Sent:
     """What came back from the one request: the adapter's reading and the raw exchange.
 
     `talk` is what a kind without a wire still has to do, while it settles; until then nothing was done.
+    `calls` are the requests that were made.
     """
 
     result: Result
     exchange: Exchange | None
     at: datetime
     talk: LocalTalk | None = None
+    calls: int = 0
 
 
 # --- 1 to 10: decide, in one transaction
@@ -258,6 +264,19 @@ def record_attempt(
     return attempt
 
 
+def take_turn(bound: Bound, now: datetime) -> None:
+    """The last thing before step 10 commits: one request of the account's budget, and the probe where it is broken."""
+    integration = bound.integration
+    if not has_wire(integration.kind):
+        return
+    standing = breaker.standing_of(integration.pk, now)
+    if standing.state is not breaker.State.CLOSED and not breaker.win_probe(integration.pk, now):
+        raise DispatchRefused("waiting:breaker_open", integration.name, now + breaker.PROBE_EVERY)
+    grant = budget.take(integration, Use.PLACE, 1, now)
+    if not grant.count:
+        raise DispatchRefused("waiting:budget", integration.name, grant.retry_at)
+
+
 def freeze_rates(order: Order, integration: Integration, now: datetime) -> Conversion:
     """How the attempt's cost becomes the order's currency, whatever the rates are later; without a rate it waits."""
     try:
@@ -369,7 +388,7 @@ def send_request(trace: Trace, attempt: Attempt, bound: Bound, request: Request)
     checkpoint("dispatch.after_send")
     exchange = exchanges[-1] if exchanges else None
     trace.add(11, knowledge=knowledge_of(exchange), latency_ms=exchange.answer.latency_ms if exchange else None)
-    return Sent(result, exchange, clock.now())
+    return Sent(result, exchange, clock.now(), calls=len(exchanges))
 
 
 def _converse(
@@ -473,7 +492,14 @@ def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: d
         machine.announce(order, now)
         due.drop_dispatch(order)
     else:
-        due.plan_dispatch(order, refusal.retry_at or now + timedelta(seconds=60))
+        due.plan_dispatch(order, _look_again_at(order, refusal, now))
+
+
+def _look_again_at(order: Order, refusal: DispatchRefused, now: datetime) -> datetime:
+    """When the refusal says, or in a minute. The longer an order waits for its turn, the less often it tries."""
+    if refusal.reason != "waiting:budget" or refusal.retry_at is None:
+        return refusal.retry_at or now + timedelta(seconds=60)
+    return max(refusal.retry_at, now + min((now - order.created_at) / 4, LONGEST_TURN))
 
 
 def _is_decided_anew(order: Order, trace: Trace) -> bool:

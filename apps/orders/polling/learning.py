@@ -223,13 +223,10 @@ def statistics_of(row: PollStatistic) -> Statistics:
 # --- the price
 
 
-def reprice(now: datetime) -> None:
+def reprice(integration: Integration, now: datetime) -> None:
     """Make questions dearer where more are due than the account's rate allows, and cheaper again afterwards."""
-    for integration in Integration.objects.filter(options__polling="learned"):
-        _reprice(integration, now)
-
-
-def _reprice(integration: Integration, now: datetime) -> None:
+    if integration.options.get("polling") != "learned":
+        return
     rows = PollStatistic.objects.filter(integration_id=integration.pk, product_id=ALL)
     row = rows.first()
     if row is None or (row.priced_at is not None and now - row.priced_at < AHEAD):
