@@ -12,8 +12,10 @@ from django.db.models import F, QuerySet
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.states import AttemptState, DueKind
 from apps.orders.verdicts import Plan
+from apps.providers.models import Integration
 
 STUCK_FOR = timedelta(seconds=60)
+LEASE_MARGIN = timedelta(seconds=20)
 SOON = timedelta(seconds=2)
 """What is due this soon counts as due when the order is asked for by name."""
 
@@ -26,6 +28,11 @@ class Claim:
     order_id: int
     attempt_id: int
     fence: int
+
+
+def lease_of(integration: Integration) -> timedelta:
+    """How long a claim of this lane lasts: two questions and a margin."""
+    return timedelta(seconds=2 * integration.caps().ask_timeout_s) + LEASE_MARGIN
 
 
 def _lock(rows: QuerySet[DueCheck]) -> QuerySet[DueCheck]:
@@ -118,6 +125,8 @@ def plan_attempt(
         )
         return True
     if fence is not None and row.fence != fence:
+        if is_asked:  # that it was asked is a fact: the provider's least gap counts from it
+            rows.update(asked_at=now)
         return False
     news = {"digest": seen, "same_since": row.same_since if row.digest == seen and row.same_since else now}
     fields: dict[str, object] = {"kind": plan.kind, "next_at": plan.at, "tries": plan.tries, "errors": plan.errors}

@@ -20,7 +20,7 @@ from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
 from apps.journal import heartbeats
 from apps.orders import due, local, outcomes
-from apps.orders.due import Claim
+from apps.orders.due import Claim, lease_of
 from apps.orders.models import Attempt, AttemptUnit, DueCheck
 from apps.orders.news import News
 from apps.orders.questions import Question, load_questions, not_asked
@@ -39,7 +39,6 @@ TOKEN_FOR = timedelta(seconds=60)
 
 LANE_CONCURRENCY = 16
 DISPATCH_THREADS = 8
-LEASE_MARGIN = timedelta(seconds=20)
 
 
 @dataclass(slots=True)
@@ -67,11 +66,6 @@ def check_order(order_id: int, tenant_id: int | None = None, *, is_forced: bool 
     if not leases:
         return []
     return ask_and_apply(due.claim_order(order_id, now, max(leases), is_forced=is_forced))
-
-
-def lease_of(integration: Integration) -> timedelta:
-    """How long a claim of this lane lasts: two questions and a margin."""
-    return timedelta(seconds=2 * integration.caps().ask_timeout_s) + LEASE_MARGIN
 
 
 # --- the sweep

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from apps.common import clock
 from apps.common.checkpoints import checkpoint
 from apps.common.logs import get_logger
-from apps.orders import machine, outcomes
+from apps.orders import hints, machine, outcomes
 from apps.orders.creation import (
     Created,
     IdempotencyMismatch,
@@ -117,6 +117,7 @@ def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) 
         log.exception("settle_failed", order=attempt.order_id, attempt=attempt.pk, error=type(error).__name__)
         outcomes.keep_answer(steps.as_news(attempt, sent, turn))
         return None
+    hints.match_early(attempt, clock.now())
     return change
 
 
