@@ -46,7 +46,7 @@ def hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any])
 
 
 def hide_in_text(text: str) -> str:
-    """`text` with the values of secret-looking `name=value` pairs, and the secret part of a webhook's address, replaced."""
+    """`text` without the values of secret-looking `name=value` pairs, and without the secret of a webhook's address."""
     pairs = SECRET_IN_TEXT.sub(lambda found: f"{found[1]}={REDACTED}", text)
     return SECRET_IN_PATH.sub(lambda found: f"{found[1]}{REDACTED}", pairs)
 

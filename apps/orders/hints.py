@@ -85,8 +85,8 @@ def next_question(attempt: Attempt, hook: ProviderWebhook, now: datetime) -> dat
     requests = [at for at in (asked_at, attempt.answered_at, attempt.created_at) if at is not None]
     gap = UNSIGNED_GAP if hook.verdict == V.UNSIGNED else TRUSTED_GAP
     earlier = ProviderWebhook.objects.filter(order_id=attempt.order_id, effect__in=[E.ASKED, E.REOPENED])
-    hinted_at = earlier.exclude(pk=hook.pk).aggregate(last=Max("matched_at"))["last"]
-    return max([now, max(requests) + floor, *([hinted_at + gap] if hinted_at else [])])
+    hinted_at: datetime | None = earlier.exclude(pk=hook.pk).aggregate(last=Max("matched_at"))["last"]
+    return max(now, max(requests) + floor, hinted_at + gap if hinted_at else now)
 
 
 def pull_forward(attempt: Attempt, at: datetime) -> bool:
@@ -105,7 +105,7 @@ def pull_forward(attempt: Attempt, at: datetime) -> bool:
 
 
 def match_early(attempt: Attempt, now: datetime) -> None:
-    """After a purchase was settled: follow its webhooks that were faster. What fails here is found by `match_waiting`."""
+    """After a purchase was settled: follow its webhooks that were faster. What fails here waits for the sweep."""
     if not has_webhooks(attempt.kind):
         return
     try:

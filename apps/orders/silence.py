@@ -7,7 +7,6 @@ time is guessed, so a quiet night is no silence. The schedule itself is never sl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
@@ -64,10 +63,10 @@ def habit_of(integration: Integration) -> Habit:
     if integration.caps().webhook == "none":
         return Habit.UNKNOWN
     done = Attempt.objects.filter(integration=integration, delivered_at__isnull=False).order_by("-pk")
-    completions = list(done.values_list("pk", "delivered_at")[:LOOK_BACK])
-    completions.sort(key=lambda row: row[1], reverse=True)
-    first_told = _first_told(integration, [pk for pk, _ in completions])
-    return judge([pk in first_told and first_told[pk] <= at for pk, at in completions])
+    latest = done.values_list("delivered_at", "pk")[:LOOK_BACK]
+    completions = sorted(((at, pk) for at, pk in latest if at is not None), reverse=True)
+    told = _first_told(integration, [pk for _, pk in completions])
+    return judge([pk in told and told[pk] <= at for at, pk in completions])
 
 
 def _first_told(integration: Integration, attempt_ids: Sequence[int]) -> dict[int, datetime]:
@@ -78,7 +77,8 @@ def _first_told(integration: Integration, attempt_ids: Sequence[int]) -> dict[in
         verdict=ProviderWebhook.Verdict.VERIFIED,
         says__in=list(ENDS),
     )
-    return dict(told.order_by("-received_at").values_list("attempt_id", "received_at"))
+    rows = told.order_by("-received_at").values_list("attempt_id", "received_at")
+    return {pk: at for pk, at in rows if pk is not None}
 
 
 def ask_more_often(integration: Integration, now: datetime, limit: int = 1000) -> int:
