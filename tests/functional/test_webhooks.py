@@ -15,6 +15,7 @@ import time_machine
 from django.core.signals import request_finished
 from django.db import IntegrityError, transaction
 from django.test import Client
+from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
 from apps.common import checkpoints, clock
@@ -26,6 +27,8 @@ from apps.orders import due, hints, monitoring, silence
 from apps.orders.models import Attempt, DueCheck, Evidence, Order
 from apps.orders.silence import Habit
 from apps.orders.states import AttemptState, DueKind
+from apps.orders.verdicts import Plan
+from apps.panel.hooks import load_hooks
 from apps.providers.models import Integration
 from apps.simulator.world import advanced_by
 from apps.webhooks import reading, views
@@ -33,9 +36,10 @@ from apps.webhooks.addresses import path_of, rotate
 from apps.webhooks.tasks import follow_provider_webhooks
 from tests.factories import Shop, Stage, at_checkpoint, check_invariants, make_shop, new_player, order_from, standing_of
 from tests.functional.core_fixtures import committed, simulator, stage
+from tests.functional.panel_fixtures import People, english, people
 from tests.functional.test_other_kinds import ACCOUNTS, dialect, shop_at
 
-__all__ = ["committed", "simulator", "stage"]
+__all__ = ["committed", "english", "people", "simulator", "stage"]
 
 pytestmark = pytest.mark.both_databases
 
@@ -472,7 +476,7 @@ class TestTheGap:
         attempt = Attempt.objects.get(order=order)
         assert not due.plan_attempt(
             attempt,
-            hints_plan(order),
+            some_plan(),
             fence=claims[0].fence,
             seen="x",
             now=clock.now(),
@@ -489,10 +493,8 @@ class TestTheGap:
         assert DueCheck.objects.get(order=order).fence == fence
 
 
-def hints_plan(order: Order) -> Any:
+def some_plan() -> Plan:
     """Any next time."""
-    from apps.orders.verdicts import Plan
-
     return Plan(DueKind.CHECK, clock.now() + timedelta(seconds=60), 1, 0)
 
 
@@ -544,3 +546,43 @@ def test_an_address_belongs_to_its_account_alone(stage: Stage, shop: Shop) -> No
     again = Integration.objects.get(pk=shop.integration.pk)
     assert path_of(again) == path_of(shop.integration)
     assert path_of(hooked_shop(stage, "digiflazz").integration) != path_of(again)
+
+
+class TestTheAccountsPage:
+    """The people of a shop whose account is at Digiflazz."""
+
+    @pytest.fixture
+    def hooked(self, people: People) -> Integration:
+        account = people.shop.integration
+        Integration.objects.filter(pk=account.pk).update(kind="digiflazz", currency="IDR", options={})
+        account.refresh_from_db()
+        return account
+
+    def test_shows_the_address_to_those_who_act(self, people: People, hooked: Integration) -> None:
+        page = reverse("panel:provider", args=[hooked.pk])
+        shown = f"http://testserver{path_of(hooked)}"
+        assert shown in people.operator.get(page).content.decode()
+        text = people.viewer.get(page).content.decode()
+        assert (shown in text, "Webhooks" in text) == (False, True)
+
+    def test_counts_calls_by_verdict(self, people: People, hooked: Integration) -> None:
+        Client().post(path_of(hooked), b"{}", content_type="application/json")
+        card = load_hooks(hooked, clock.now())
+        assert card is not None
+        assert (card.counts, card.is_silent) == ([("no secret to verify it", "no_key", 1)], False)
+        text = people.operator.get(reverse("panel:provider", args=[hooked.pk])).content.decode()
+        assert "no secret to verify it" in text
+
+    def test_makes_another_address_for_those_who_act(self, people: People, hooked: Integration) -> None:
+        old = path_of(hooked)
+        rotating = reverse("panel:provider_hook_rotate", args=[hooked.pk])
+        assert people.viewer.post(rotating).status_code == 403
+        hooked.refresh_from_db()
+        assert path_of(hooked) == old
+        assert people.operator.post(rotating).status_code == 302
+        hooked.refresh_from_db()
+        assert path_of(hooked) != old
+
+    def test_of_a_provider_without_webhooks_says_nothing(self, people: People) -> None:
+        page = people.operator.get(reverse("panel:provider", args=[people.shop.integration.pk]))
+        assert "hooks-title" not in page.content.decode()
