@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "apps.wallet",
     "apps.providers",
     "apps.orders",
+    "apps.webhooks",
     "apps.panel",
     "apps.api",
     "apps.ops",
@@ -153,6 +154,7 @@ CELERY_TASK_ROUTES = {
     "apps.providers.tasks.plan_syncs": {"queue": "notify"},
     "apps.providers.tasks.read_balances": {"queue": "notify"},
     "apps.providers.tasks.sync_catalogue": {"queue": "notify"},
+    "apps.webhooks.tasks.follow_provider_webhooks": {"queue": "notify"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000

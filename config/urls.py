@@ -7,6 +7,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("apps.api.urls")),
     path("client/api/", include("apps.api.client_api")),
+    path("hooks/", include("apps.webhooks.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("apps.ops.urls")),
     path("", include("apps.panel.urls")),

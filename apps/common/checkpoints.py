@@ -22,6 +22,7 @@ CHECKPOINTS = frozenset(
         "create.before_commit",
         "create.after_commit",
         "wake.before_publish",
+        "hook.after_store",
     }
 )
 

@@ -32,6 +32,8 @@ SECRET_NAMES = frozenset(
 
 SECRET_IN_TEXT = re.compile(r"(?i)\b(sifre|kod|password|token|api[-_]?token|api_key|key|pin|secret)=([^&\s\"']+)")
 
+SECRET_IN_PATH = re.compile(r"(/hooks/providers/)[^/\s\"']+")
+
 
 def hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Structlog processor: blanks secret fields and `name=value` pairs inside texts (URLs in exceptions, mostly)."""
@@ -44,8 +46,9 @@ def hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any])
 
 
 def hide_in_text(text: str) -> str:
-    """`text` with the values of secret-looking `name=value` pairs replaced."""
-    return SECRET_IN_TEXT.sub(lambda found: f"{found[1]}={REDACTED}", text)
+    """`text` without the values of secret-looking `name=value` pairs, and without the secret of a webhook's address."""
+    pairs = SECRET_IN_TEXT.sub(lambda found: f"{found[1]}={REDACTED}", text)
+    return SECRET_IN_PATH.sub(lambda found: f"{found[1]}{REDACTED}", pairs)
 
 
 SHARED = (

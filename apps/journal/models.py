@@ -1,8 +1,9 @@
-"""Rows that others leave for loops to find: events to send, and when each loop last ran."""
+"""Rows that others leave for loops to find: events to send, calls of providers, and when each loop last ran."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class OutboxEvent(models.Model):
@@ -41,3 +42,75 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ProviderWebhook(models.Model):
+    """One call of a provider's webhook: stored as it came before anything is read, then judged, then followed.
+
+    `sealed_call` holds path and headers for verifying, `headers` what people may see of them. The subjects are plain
+    ids. `effect` stays empty until the row was read.
+    """
+
+    class Verdict(models.TextChoices):
+        UNVERIFIED = "unverified", _("not read yet")
+        VERIFIED = "verified", _("verified")
+        UNSIGNED = "unsigned", _("unsigned")
+        FORGED = "forged", _("forged")
+        STALE = "stale", _("too old or too new")
+        UNREADABLE = "unreadable", _("unreadable")
+        NO_KEY = "no_key", _("no secret to verify it")
+
+    class Effect(models.TextChoices):
+        UNREAD = "", _("not read yet")
+        NONE = "none", _("none")
+        REPEATED = "repeated", _("a repetition")
+        WAITING = "waiting", _("waits for its order")
+        ASKED = "asked", _("we ask")
+        REOPENED = "reopened", _("we ask about a closed order")
+        UNMATCHED = "unmatched", _("no order found")
+
+    integration_id = models.BigIntegerField()
+    received_at = models.DateTimeField()
+    sealed_body = models.TextField(blank=True, default="")
+    sealed_call = models.TextField(blank=True, default="")
+    body_digest = models.CharField(max_length=64)
+    headers = models.JSONField(default=dict)
+    remote_addr = models.CharField(max_length=45, blank=True, default="")
+    verdict = models.CharField(max_length=10, choices=Verdict, default=Verdict.UNVERIFIED)
+    effect = models.CharField(max_length=10, choices=Effect, default=Effect.UNREAD, blank=True)
+    event_key = models.CharField(max_length=64, blank=True, default="")
+    reference = models.CharField(max_length=64, blank=True, default="")
+    provider_order_id = models.CharField(max_length=120, blank=True, default="")
+    says = models.CharField(max_length=24, blank=True, default="")
+    attempt_id = models.BigIntegerField(null=True, blank=True)
+    order_id = models.BigIntegerField(null=True, blank=True)
+    matched_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "journal_provider_webhook"
+        indexes = [
+            models.Index(fields=["integration_id", "received_at"], name="hook_by_account"),
+            models.Index(fields=["id"], condition=models.Q(effect__in=["", "waiting"]), name="hook_open"),
+            models.Index(fields=["order_id"], condition=models.Q(order_id__isnull=False), name="hook_by_order"),
+        ]
+        constraints = [
+            # The same event twice asks once, whoever posts it again.
+            models.UniqueConstraint(
+                fields=["integration_id", "event_key"],
+                condition=~models.Q(event_key=""),
+                name="hook_event_once_per_account",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(effect__in=["", "none", "repeated", "waiting", "asked", "reopened", "unmatched"]),
+                name="hook_effect_known",
+            ),
+            # What is not known to come from the provider claims no event, names no order and asks nothing.
+            models.CheckConstraint(
+                condition=models.Q(verdict__in=["verified", "unsigned"])
+                | models.Q(event_key="", attempt_id__isnull=True),
+                name="hook_untrusted_has_no_subject",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration_id} {self.received_at:%H:%M:%S} {self.verdict}"

@@ -57,7 +57,15 @@ CATALOGUES = Periodic(
     queue="notify",
     says="Queues a fetch of every provider's list that is a day old. Nothing changes before a person approves it.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES)
+HOOKS = Periodic(
+    name="follow-provider-webhooks",
+    task="apps.webhooks.tasks.follow_provider_webhooks",
+    every_s=60,
+    expires_s=60,
+    queue="notify",
+    says="Reads webhooks that a crash left unread, matches early ones, and asks more often where they fell silent.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS)
 """Everything that beat runs."""
 
 

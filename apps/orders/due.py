@@ -14,8 +14,10 @@ from django.db.models import F, QuerySet
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.states import AttemptState, DueKind
 from apps.orders.verdicts import Plan
+from apps.providers.models import Integration
 
 STUCK_FOR = timedelta(seconds=60)
+LEASE_MARGIN = timedelta(seconds=20)
 SOON = timedelta(seconds=2)
 """What is due this soon counts as due when the order is asked for by name."""
 HEAD_START = timedelta(seconds=60)
@@ -36,6 +38,11 @@ class Claim:
     order_id: int
     attempt_id: int
     fence: int
+
+
+def lease_of(integration: Integration) -> timedelta:
+    """How long a claim of this lane lasts: two questions and a margin."""
+    return timedelta(seconds=2 * integration.caps().ask_timeout_s) + LEASE_MARGIN
 
 
 def _lock(rows: QuerySet[DueCheck]) -> QuerySet[DueCheck]:
@@ -187,6 +194,8 @@ def plan_attempt(
         )
         return True
     if fence is not None and row.fence != fence:
+        if is_asked:  # that it was asked is a fact: the provider's least gap counts from it
+            rows.update(asked_at=now)
         # What was put off for a person is asked about again when its sender comes back after all.
         late = rows.filter(fence=row.fence, next_at__gt=plan.at + FAR)
         return late.update(kind=plan.kind, next_at=plan.at, tries=plan.tries, errors=plan.errors) == 1

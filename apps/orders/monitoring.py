@@ -22,14 +22,14 @@ from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall, NotSentReason
 from apps.journal import heartbeats
 from apps.orders import due, local, outcomes
-from apps.orders.due import Claim
+from apps.orders.due import Claim, lease_of
 from apps.orders.models import Attempt, AttemptUnit, DueCheck
 from apps.orders.news import News
 from apps.orders.polling import learning
 from apps.orders.questions import Question, load_questions, not_asked
 from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
-from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn, lease_of
+from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn
 from apps.providers import traffic
 from apps.providers.contract import Outcome, Result
 from apps.providers.models import Integration

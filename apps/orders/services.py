@@ -11,7 +11,7 @@ from apps.common import clock
 from apps.common.budget import Use
 from apps.common.checkpoints import checkpoint
 from apps.common.logs import get_logger
-from apps.orders import machine, outcomes
+from apps.orders import hints, machine, outcomes
 from apps.orders.creation import (
     Created,
     IdempotencyMismatch,
@@ -124,6 +124,7 @@ def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) 
         log.exception("settle_failed", order=attempt.order_id, attempt=attempt.pk, error=type(error).__name__)
         outcomes.keep_answer(steps.as_news(attempt, sent, turn))
         return None
+    hints.match_early(attempt, clock.now())
     return change
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from apps.common.budget import Use
 from apps.orders import due
-from apps.orders.due import Claim
+from apps.orders.due import Claim, lease_of
 from apps.providers import breaker, budget
 from apps.providers.breaker import Standing, State
 from apps.providers.models import Integration
 from apps.providers.registry import has_wire
 
 LANE_CONCURRENCY = 16
-LEASE_MARGIN = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +22,6 @@ class Turn:
 
     claims: list[Claim]
     retry_at: datetime | None = None
-
-
-def lease_of(integration: Integration) -> timedelta:
-    """How long a claim of this lane lasts: two questions and a margin."""
-    return timedelta(seconds=2 * integration.caps().ask_timeout_s) + LEASE_MARGIN
 
 
 def most_at_once(integration: Integration) -> int:

@@ -20,6 +20,7 @@ from apps.accounts.admin_base import AmountField
 from apps.common import clock
 from apps.common.logs import get_logger
 from apps.panel import providing
+from apps.panel.hooks import load_hooks
 from apps.panel.listing import as_id, read_term
 from apps.panel.views import check_may_operate, live, person_of, zone_of
 from apps.providers import approval, troubles
@@ -28,6 +29,7 @@ from apps.providers.catalogue_models import AccountWatch, CatalogChange
 from apps.providers.diagnosis import diagnose
 from apps.providers.listing import CannotList, SyncRunning, request_sync
 from apps.providers.models import Integration
+from apps.webhooks import addresses
 
 log = get_logger(__name__)
 
@@ -82,6 +84,8 @@ def _page(request: HttpRequest, account: Integration, **more: object) -> HttpRes
     with timezone.override(zone_of([account.tenant_id])):
         context = {**_context(request, account), "history": providing.load_history(account), **more}
         context.setdefault("form", _watch_form(account))
+        hooks = load_hooks(account, clock.now())
+        context |= {"hooks": hooks, "hook_address": request.build_absolute_uri(hooks.path) if hooks else ""}
         return render(request, "panel/provider.html", context)
 
 
@@ -146,6 +150,17 @@ def provider_sync(request: HttpRequest, account_id: int) -> HttpResponse:
         messages.info(request, _("The list is being fetched already."))
     except CannotList:
         messages.error(request, _("This kind of provider has no list."))
+    return redirect("panel:provider", account_id=account.pk)
+
+
+@never_cache
+@login_required
+@require_POST
+def provider_hook_rotate(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Give the account another address for webhooks; the old one is unknown from now on."""
+    account = load_own_account(request, account_id)
+    addresses.rotate(account)
+    messages.success(request, _("The account has a new address: put it into the provider's settings."))
     return redirect("panel:provider", account_id=account.pk)
 
 

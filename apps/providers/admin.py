@@ -32,6 +32,7 @@ from apps.providers import troubles
 from apps.providers.contract import Outcome
 from apps.providers.models import IDENTITY, MAX_WEIGHT, Integration, PackageMapping, Route
 from apps.providers.registry import ADAPTERS
+from apps.providers.registry import secret_names as names_of
 
 # --- provider accounts
 
@@ -53,7 +54,7 @@ class IntegrationForm(ReadableForm):
 
     def save(self, commit: bool = True) -> Any:
         """Seal the typed secrets beside those that stay."""
-        typed, known = self.typed_secrets(), ADAPTERS[self.instance.kind].secret_fields
+        typed, known = self.typed_secrets(), names_of(ADAPTERS[self.instance.kind])
         if typed:
             merged = {**stored_secrets(self.instance), **typed}
             self.instance.set_secrets({name: value for name, value in merged.items() if name in known})
@@ -77,7 +78,7 @@ def secret_field(name: str) -> forms.CharField:
 def secret_names(integration: Integration | None) -> list[str]:
     """The secrets of the account's protocol; a new account may be of any."""
     adapters = ADAPTERS.values() if integration is None else [ADAPTERS[integration.kind]]
-    return list(dict.fromkeys(name for adapter in adapters for name in adapter.secret_fields))
+    return list(dict.fromkeys(name for adapter in adapters for name in names_of(adapter)))
 
 
 @admin.register(Integration)
@@ -132,7 +133,8 @@ class IntegrationAdmin(TenantAdmin):
         """Save, and say which secrets are still missing."""
         super().save_model(request, obj, form, change)
         let_go_on(obj, form)
-        missing = [name for name in secret_names(obj) if not stored_secrets(obj).get(name)]
+        needed = ADAPTERS[obj.kind].secret_fields
+        missing = [name for name in needed if not stored_secrets(obj).get(name)]
         if missing:
             text = _("Nothing can be sent with this account yet. Missing: %(names)s") % {"names": ", ".join(missing)}
             messages.warning(request, text)

@@ -326,6 +326,44 @@ LocalAnswer = CodesTaken | NothingLeft | PersonAsked
 LocalTalk = Generator[LocalCall, LocalAnswer, Result]
 """What a kind without a wire yields: run inside the transaction that settles the attempt, so it is never in doubt."""
 
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of one
+"""The secret by which an account's webhooks are signed: no purchase needs it."""
+
+
+class Trust(StrEnum):
+    """How far a webhook may be believed to come from its provider. Even then it only makes us ask."""
+
+    VERIFIED = "verified"  # signed with the account's secret
+    UNSIGNED = "unsigned"  # this provider signs nothing
+    FORGED = "forged"  # the signature is missing or wrong
+    NO_KEY = "no_key"  # the account has no secret to verify it with
+    UNREADABLE = "unreadable"  # from the provider, but it is no message that the protocol knows
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """One webhook as it came in. `path` is what was posted to, header names are in lower case."""
+
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What a webhook says: which order it is about, and when it was sent where the signature covers that.
+
+    `says` is what it claims, UNKNOWN where that is not clear: nobody believes it, but it shows whether the provider
+    told an end before we saw it ourselves.
+    """
+
+    trust: Trust
+    own_ref: str = ""
+    provider_id: str = ""
+    sent_at: datetime | None = None
+    says: Outcome = Outcome.UNKNOWN
+
+
 Talk = Generator[HttpCall, Answer, Result]
 TalkMany = Generator[HttpCall, Answer, Mapping[str, Result]]
 TalkBalance = Generator[HttpCall, Answer, Balance]
@@ -375,4 +413,13 @@ class Adapter(Kind, Protocol):
 
     def balance(self, account: Account) -> TalkBalance:
         """Our money there. An error is an error, never a zero."""
+        ...
+
+
+@runtime_checkable
+class HookedAdapter(Kind, Protocol):
+    """A kind whose provider can send webhooks; `caps.webhook` of the account says how they are signed."""
+
+    def parse_webhook(self, account: Account, call: HookCall) -> Hook:
+        """Verifies a webhook and reads what it is about. Never raises, whatever was posted."""
         ...

@@ -49,6 +49,7 @@ class Integration(models.Model):
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.CharField(_("why it is paused"), max_length=200, blank=True)
     troubles = models.PositiveIntegerField(default=0, editable=False)
+    hook_version = models.PositiveIntegerField(null=True, editable=False)  # one more: another address for webhooks
     in_use_since = models.DateTimeField(_("first purchase"), null=True, blank=True, editable=False)
 
     class Meta:

@@ -13,7 +13,7 @@ from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
 from apps.providers.adapters.znet_tl import ZnetTl
-from apps.providers.contract import Account, Adapter, Kind, LocalAdapter
+from apps.providers.contract import WEBHOOK_SECRET, Account, Adapter, HookedAdapter, Kind, LocalAdapter
 
 INTERNAL = replace(CAPS, ref_max_age_s=None, list_form="csv")
 """The client API as this system itself sells by it: it never forgets a reference."""
@@ -67,6 +67,16 @@ def has_wire(kind: str) -> bool:
 def missing_secrets(adapter: Kind, account: Account) -> list[str]:
     """The secrets that the protocol needs and the account lacks."""
     return [name for name in adapter.secret_fields if not account.secrets.get(name)]
+
+
+def secret_names(adapter: Kind) -> tuple[str, ...]:
+    """Every secret that an account of the kind may have: those that it needs, and the one of its webhooks."""
+    return (*adapter.secret_fields, *((WEBHOOK_SECRET,) if isinstance(adapter, HookedAdapter) else ()))
+
+
+def has_webhooks(kind: str) -> bool:
+    """Whether providers of this kind can send webhooks; an account's options may still say that it does not."""
+    return isinstance(load_adapter(kind), HookedAdapter)
 
 
 def missing_ids(adapter: Kind, product: Mapping[str, str]) -> list[str]:

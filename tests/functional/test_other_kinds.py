@@ -48,6 +48,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
         "secrets": {"client_secret": "demo-secret"},
         "currency": "USD",
     },
+    "digiflazz": {"path": "/v1", "login": "demo", "secrets": {"api_key": "demo-secret"}, "currency": "IDR"},
     "znet_tl": {"login": "demo", "secrets": {"sifre": "demo-secret"}, "currency": "TRY"},
 }
 """How the hub signs in to each dialect's own account."""

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = [
     ("check-pending-orders-batch", 5, 5, "poll", True),
+    ("follow-provider-webhooks", 60, 60, "notify", True),
     ("heartbeat", 15, 15, "poll", True),
     ("plan-catalogue-syncs", 60, 60, "notify", True),
     ("read-balances", 300, 300, "notify", True),
@@ -70,7 +71,7 @@ class TestInstalling:
         done = install_schedule()
         assert done == all_entries("kept")
         assert rows() == FIRST
-        assert IntervalSchedule.objects.count() == len(FIRST)
+        assert IntervalSchedule.objects.count() == len({every for _, every, *_ in FIRST})
 
     def test_never_overwrites_what_a_person_changed(self) -> None:
         install_schedule()
@@ -116,8 +117,10 @@ class TestTheCommand:
             "heartbeat: created.",
             "read-balances: created.",
             "plan-catalogue-syncs: created.",
+            "follow-provider-webhooks: created.",
             "name                        runs               queue   enabled  last run (written every 3 minutes)",
             "check-pending-orders-batch  every 5 seconds    poll    yes      never",
+            "follow-provider-webhooks    every 60 seconds   notify  yes      never",
             "heartbeat                   every 15 seconds   poll    yes      never",
             "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
             "read-balances               every 300 seconds  notify  yes      never",
@@ -136,6 +139,7 @@ class TestTheCommand:
         disable_sweep()
         assert run("setup_periodic_task", "--show").splitlines()[1:] == [
             "check-pending-orders-batch  every 5 seconds    poll    NO       never",
+            "follow-provider-webhooks    every 60 seconds   notify  yes      never",
             "heartbeat                   every 15 seconds   poll    yes      2026-01-02 03:04:05 UTC",
             "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
             "read-balances               every 300 seconds  notify  yes      never",

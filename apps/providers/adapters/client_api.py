@@ -7,9 +7,11 @@ the table of codes is data, and an account may overrule each row.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
@@ -17,12 +19,15 @@ from types import MappingProxyType
 from apps.common.wire import Answer, HttpCall, HttpReply, NotSent
 from apps.providers.contract import (
     CATALOGUE_LIMIT,
+    WEBHOOK_SECRET,
     Account,
     Balance,
     Capabilities,
     Catalogue,
     CatalogueItem,
     Code,
+    Hook,
+    HookCall,
     Knob,
     OrderRef,
     Outcome,
@@ -33,6 +38,7 @@ from apps.providers.contract import (
     TalkBalance,
     TalkCatalogue,
     TalkMany,
+    Trust,
 )
 from apps.providers.json_answers import objects_in
 from apps.providers.parsing import (
@@ -44,6 +50,7 @@ from apps.providers.parsing import (
     json_text,
     parse_json,
 )
+from apps.providers.signatures import is_signed, parse_moment
 from apps.providers.talks import ask_once
 
 CODES: Mapping[str, Outcome] = {
@@ -188,6 +195,7 @@ class ClientApi:
                 ),
             ),
             "words": Knob("table", ("accepted", "completed", "rejected", "unknown")),
+            "webhook": Knob("choice", ("none", "hmac_sha256", "unsigned")),
         }
     )
 
@@ -267,6 +275,34 @@ class ClientApi:
         """Every product of the shop."""
         answer = yield replace(build_call(account, "products", LIST_TIMEOUT_S), limit_bytes=CATALOGUE_LIMIT)
         return read_products(account, answer)
+
+    def parse_webhook(self, account: Account, call: HookCall) -> Hook:
+        """An order as `check` tells it; the clone that signs does so over method, path, time, nonce and body."""
+        trust, sent_at = Trust.UNSIGNED, None
+        if account.options.get("webhook") != "unsigned":
+            trust, sent_at = verify_webhook(account, call)
+        if trust not in (Trust.VERIFIED, Trust.UNSIGNED):
+            return Hook(trust)
+        told = parse_json(call.body)
+        row = told if isinstance(told, Mapping) else {}
+        own_ref = json_text(row.get("order_uuid")) or json_text(row.get("uuid"))
+        named = json_text(row.get("order_id"))
+        if not (own_ref or _ID.fullmatch(named)):
+            return Hook(Trust.UNREADABLE)
+        says = _state_of(account, json_text(row.get("status")).casefold())
+        return Hook(trust, own_ref, named, sent_at, says)
+
+
+def verify_webhook(account: Account, call: HookCall) -> tuple[Trust, datetime | None]:
+    """How far a signed webhook may be believed, and when it was sent."""
+    secret = account.secrets.get(WEBHOOK_SECRET, "")
+    if not secret:
+        return Trust.NO_KEY, None
+    moment, nonce = call.headers.get("x-webhook-timestamp", ""), call.headers.get("x-webhook-nonce", "")
+    signed = "\n".join(("POST", call.path, moment, nonce, hashlib.sha256(call.body).hexdigest()))
+    given, sent_at = call.headers.get("x-webhook-signature", ""), parse_moment(moment)
+    is_right = bool(nonce) and is_signed(secret, signed.encode(), given, "sha256")
+    return (Trust.VERIFIED, sent_at) if is_right and sent_at is not None else (Trust.FORGED, None)
 
 
 def build_call(account: Account, path: str, timeout_s: float) -> HttpCall:

@@ -17,12 +17,15 @@ from types import MappingProxyType
 from apps.common.wire import REDACTED, Answer, HttpCall, HttpReply, NotSent
 from apps.providers.contract import (
     CATALOGUE_LIMIT,
+    WEBHOOK_SECRET,
     Account,
     Balance,
     Capabilities,
     Catalogue,
     CatalogueItem,
     Code,
+    Hook,
+    HookCall,
     Knob,
     OrderRef,
     Outcome,
@@ -33,8 +36,10 @@ from apps.providers.contract import (
     TalkBalance,
     TalkCatalogue,
     TalkMany,
+    Trust,
 )
 from apps.providers.parsing import clean_line, is_blank_code, json_amount, json_text, parse_json
+from apps.providers.signatures import is_signed
 from apps.providers.talks import ask_each, ask_once
 
 
@@ -216,6 +221,21 @@ class Digiflazz:
         call = build_call(account, LIST_PATH, body, LIST_TIMEOUT_S)
         answer = yield replace(call, limit_bytes=CATALOGUE_LIMIT)
         return read_list(account, answer)
+
+    def parse_webhook(self, account: Account, call: HookCall) -> Hook:
+        """A purchase as its answer tells it, signed with HMAC-SHA1 over the body; no time is told."""
+        secret = account.secrets.get(WEBHOOK_SECRET, "")
+        if not secret:
+            return Hook(Trust.NO_KEY)
+        given = call.headers.get("x-hub-signature", "").strip()
+        if not given.startswith("sha1=") or not is_signed(secret, call.body, given.removeprefix("sha1="), "sha1"):
+            return Hook(Trust.FORGED)
+        body = parse_json(call.body)
+        data = body.get("data") if isinstance(body, Mapping) else None
+        if not isinstance(data, Mapping) or not (own_ref := json_text(data.get("ref_id"))):
+            return Hook(Trust.UNREADABLE)
+        row = RCS.get(json_text(data.get("rc")))
+        return Hook(Trust.VERIFIED, own_ref, says=row.outcome if row else Outcome.UNKNOWN)
 
 
 def sign(account: Account, subject: str) -> str:

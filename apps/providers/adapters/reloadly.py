@@ -15,12 +15,15 @@ from types import MappingProxyType
 from apps.common.wire import BODY_LIMIT, Answer, HttpCall, HttpReply, NotSent
 from apps.providers.contract import (
     CATALOGUE_LIMIT,
+    WEBHOOK_SECRET,
     Account,
     Balance,
     Capabilities,
     Catalogue,
     CatalogueItem,
     Code,
+    Hook,
+    HookCall,
     Knob,
     OrderRef,
     Outcome,
@@ -31,9 +34,11 @@ from apps.providers.contract import (
     TalkBalance,
     TalkCatalogue,
     TalkMany,
+    Trust,
 )
 from apps.providers.json_answers import objects_in, read_object
 from apps.providers.parsing import clean_line, dump_json, is_blank_code, json_amount, json_text, parse_json
+from apps.providers.signatures import is_signed, parse_moment
 
 Json = Mapping[str, object]
 Prices = Sequence[tuple[object, object]]
@@ -298,6 +303,23 @@ class Reloadly:
                 return Catalogue(tuple(found.values()), "" if found else "nothing_is_sold")
         return Catalogue((), "too_many_pages")
 
+    def parse_webhook(self, account: Account, call: HookCall) -> Hook:
+        """A transaction, signed with HMAC-SHA256 over body, colon and the time of the request."""
+        secret = account.secrets.get(WEBHOOK_SECRET, "")
+        if not secret:
+            return Hook(Trust.NO_KEY)
+        moment = call.headers.get("x-reloadly-request-timestamp", "")
+        signed = call.body + b":" + moment.encode()
+        if not is_signed(secret, signed, call.headers.get("x-reloadly-signature", ""), "sha256"):
+            return Hook(Trust.FORGED)
+        body, sent_at = parse_json(call.body), parse_moment(moment)
+        told = hooked_transaction(body) if isinstance(body, dict) else {}
+        own_ref, number = json_text(told.get("customIdentifier")), json_text(told.get("transactionId"))
+        if sent_at is None or not (own_ref or number):
+            return Hook(Trust.UNREADABLE)
+        says = STATES.get(json_text(told.get("status")), Outcome.UNKNOWN)
+        return Hook(Trust.VERIFIED, own_ref, number, sent_at, says)
+
     def _ask(
         self, account: Account, path: str, *params: tuple[str, str], version: int = 1, is_list: bool = False
     ) -> Question:
@@ -332,6 +354,11 @@ class Reloadly:
             return read_no_token(answer)
         account.tokens.put(audience, value, float(json_amount(body.get("expires_in")) or 0))
         return Token(value)
+
+
+def hooked_transaction(body: Json) -> Json:
+    """The transaction in a webhook: in `data`, in `transaction`, or at the top."""
+    return _inner(body, "data") or _inner(body, "transaction") or body
 
 
 def service_name(account: Account) -> str:
