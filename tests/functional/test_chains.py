@@ -106,7 +106,11 @@ def wallets() -> dict[int, int]:
 def place(street: Street, seller: Any, *, player: str = "P001", path: str = "", reference: str = "") -> Any:
     """What the seller's door answers to a buyer of its own who sends this path."""
     key = issue_key(make_customer(seller.tenant), clock.now())[1]
-    params = {"qty": 1, "order_uuid": reference or str(uuid.UUID(int=next(_numbers))), "player_id": player}
+    params: dict[str, Any] = {
+        "qty": 1,
+        "order_uuid": reference or str(uuid.UUID(int=next(_numbers))),
+        "player_id": player,
+    }
     headers = {"api-token": key} | ({"X-Order-Path": path} if path else {})
     return Client().get(f"/client/api/newOrder/{seller.pk}/params", params, headers=headers).json()
 

@@ -232,7 +232,7 @@ class TestTheDoors:
         key = issue_key(shop.customer, clock.now())[1]
 
         def place(number: int, **more: object) -> dict[str, Any]:
-            params = {"qty": 1, "order_uuid": str(uuid.UUID(int=number)), "player_id": "P001", **more}
+            params: dict[str, Any] = {"qty": 1, "order_uuid": str(uuid.UUID(int=number)), "player_id": "P001", **more}
             path = f"/client/api/newOrder/{shop.package.pk}/params"
             told: dict[str, Any] = Client().get(path, params, headers={"api-token": key}).json()
             return told
