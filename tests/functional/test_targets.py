@@ -51,6 +51,7 @@ class TestOneOrderPerTarget:
 
     def test_lets_the_second_wait_and_look_again_each_minute(self, shop: Shop, stage: Stage) -> None:
         first, second = order_for(shop, LINK + "a"), order_for(shop, LINK + "a")
+        services.try_auto_dispatch(first.pk)
         monitoring.sweep()
         assert (standing_of(first)[0], standing_of(second)) == ("processing", WAITS)
         assert due_of(second) == [("dispatch", clock.now() + timedelta(minutes=1))]
@@ -61,6 +62,7 @@ class TestOneOrderPerTarget:
 
     def test_lets_the_second_go_at_once_when_the_first_has_ended(self, shop: Shop, stage: Stage) -> None:
         first, second, third = (order_for(shop, LINK + "b") for _ in range(3))
+        services.try_auto_dispatch(first.pk)
         monitoring.sweep()
         while standing_of(first)[0] != "completed":
             stage.move_to(due_of(first)[0][1])
@@ -91,6 +93,7 @@ class TestOneOrderPerTarget:
         with dialect(stage, "smm_v2") as panel:
             panel.next_fate(place="accept_then_reset")
         first, second = order_for(shop, LINK + "x"), order_for(shop, LINK + "x")
+        services.try_auto_dispatch(first.pk)
         stage.run_until_quiet(for_s=3600)
         assert standing_of(first)[0] == "review"
         assert standing_of(second) == WAITS
