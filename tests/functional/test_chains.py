@@ -214,7 +214,12 @@ class TestALoop:
         (buyer,) = street.packages(1)
         street.connect(buyer, seller.package)
         stage.simulator.set_fate(recipient="P780", complete_after_s=300)
-        orders = [sell(buyer, "P780"), sell(buyer, "P780")]
+        first = sell(buyer, "P780")
+        monitoring.sweep()
+        stage.move(1)
+        monitoring.sweep()
+        assert Attempt.objects.get(order=order_of(seller.package)).state == AttemptState.ACCEPTED
+        orders = [first, sell(buyer, "P780")]
         stage.run_until_quiet()
         assert [standing_of(order)[0] for order in orders] == ["completed", "completed"]
         assert len(stage.purchases()) == 2

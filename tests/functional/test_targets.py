@@ -13,6 +13,7 @@ from django.db import connection
 from apps.common import clock
 from apps.orders import monitoring, services, targets
 from apps.orders.models import Attempt, Order
+from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.registry import ADAPTERS
 from tests.factories import Shop, Stage, due_of, make_customer, order_from, standing_of
 from tests.functional.core_fixtures import committed, simulator, stage
@@ -76,6 +77,19 @@ class TestOneOrderPerTarget:
         stage.run_until_quiet()
         assert [standing_of(order)[0] for order in (first, second, third)] == ["completed"] * 3
         assert len(bought_by(stage, first)) == 3
+
+    def test_lets_the_second_go_to_another_provider_meanwhile(self, shop: Shop, stage: Stage) -> None:
+        other = make_smm_shop(stage).integration
+        Integration.objects.filter(pk=other.pk).update(tenant=shop.tenant)
+        mapping = PackageMapping.objects.get(package=shop.package)
+        mapping.pk, mapping.integration = None, other
+        mapping.save()
+        Route.objects.create(package=shop.package, integration=other, position=2)
+        first, second = order_for(shop, LINK + "a"), order_for(shop, LINK + "a")
+        services.try_auto_dispatch(first.pk)
+        services.try_auto_dispatch(second.pk)
+        accounts = Attempt.objects.order_by("order_id").values_list("integration_id", flat=True)
+        assert list(accounts) == [shop.integration.pk, other.pk]
 
     def test_is_about_the_recipient_and_the_account(self, shop: Shop, stage: Stage) -> None:
         other = make_smm_shop(stage)
