@@ -80,7 +80,7 @@ class TestOneOrderPerTarget:
 
     def test_lets_the_second_go_to_another_provider_meanwhile(self, shop: Shop, stage: Stage) -> None:
         other = make_smm_shop(stage).integration
-        Integration.objects.filter(pk=other.pk).update(tenant=shop.tenant)
+        Integration.objects.filter(pk=other.pk).update(tenant=shop.tenant, name="second")
         mapping = PackageMapping.objects.get(package=shop.package)
         mapping.pk, mapping.integration = None, other
         mapping.save()
