@@ -146,13 +146,16 @@ WHERE o.status IN ('rejected', 'cancelled') AND NOT c.is_quarantined;
 -- Giving back (never for what was delivered)
 
 -- invariant: unit_released_but_held
--- I7: the money of a unit goes back only when no attempt holds it any more.
+-- I7: the money of a unit goes back only when no attempt holds it any more, or the one that does left it out.
 SELECT u.order_id, u.id AS unit_id, a.id AS attempt_id, 'its money went back, and an attempt that is ' || a.state
        || ' holds it' AS what
 FROM orders_unit u
 JOIN orders_attempt_unit au ON au.unit_id = u.id
 JOIN orders_attempt a ON a.id = au.attempt_id
-WHERE u.status = 'released' AND au.holds;
+WHERE u.status = 'released' AND au.holds
+  AND NOT (a.state = 'partial' AND COALESCE(a.delivered_units, 0) < (
+      SELECT COUNT(*) FROM orders_attempt_unit x JOIN orders_unit y ON y.id = x.unit_id
+      WHERE x.attempt_id = a.id AND y.n <= u.n));
 
 -- invariant: unit_released_and_delivered
 -- I7: a delivery of what was paid back is a person's question: it has a Case.
@@ -160,7 +163,10 @@ SELECT u.order_id, u.id AS unit_id, a.id AS attempt_id, 'its money went back, it
 FROM orders_unit u
 JOIN orders_attempt_unit au ON au.unit_id = u.id
 JOIN orders_attempt a ON a.id = au.attempt_id
-WHERE u.status = 'released' AND a.state IN ('delivered', 'partial')
+WHERE u.status = 'released'
+  AND (a.state = 'delivered' OR a.state = 'partial' AND COALESCE(a.delivered_units, 0) >= (
+      SELECT COUNT(*) FROM orders_attempt_unit x JOIN orders_unit y ON y.id = x.unit_id
+      WHERE x.attempt_id = a.id AND y.n <= u.n))
   AND NOT EXISTS (SELECT 1 FROM orders_case c WHERE c.attempt_id = a.id AND c.reason = 'late_delivery');
 
 

@@ -106,8 +106,11 @@ def wallets() -> dict[int, int]:
 def place(street: Street, seller: Any, *, player: str = "P001", path: str = "", reference: str = "") -> Any:
     """What the seller's door answers to a buyer of its own who sends this path."""
     key = issue_key(make_customer(seller.tenant), clock.now())[1]
-    order_uuid = reference or str(uuid.UUID(int=next(_numbers)))
-    params: dict[str, Any] = {"qty": 1, "order_uuid": order_uuid, "player_id": player}
+    params: dict[str, Any] = {
+        "qty": 1,
+        "order_uuid": reference or str(uuid.UUID(int=next(_numbers))),
+        "player_id": player,
+    }
     headers = {"api-token": key} | ({"X-Order-Path": path} if path else {})
     return Client().get(f"/client/api/newOrder/{seller.pk}/params", params, headers=headers).json()
 
@@ -211,7 +214,12 @@ class TestALoop:
         (buyer,) = street.packages(1)
         street.connect(buyer, seller.package)
         stage.simulator.set_fate(recipient="P780", complete_after_s=300)
-        orders = [sell(buyer, "P780"), sell(buyer, "P780")]
+        first = sell(buyer, "P780")
+        monitoring.sweep()
+        stage.move(1)
+        monitoring.sweep()
+        assert Attempt.objects.get(order=order_of(seller.package)).state == AttemptState.ACCEPTED
+        orders = [first, sell(buyer, "P780")]
         stage.run_until_quiet()
         assert [standing_of(order)[0] for order in orders] == ["completed", "completed"]
         assert len(stage.purchases()) == 2

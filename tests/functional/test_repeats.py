@@ -231,7 +231,7 @@ class TestTheDoors:
     def test_the_client_api_refuses_the_recipient_and_names_the_first_order(self, shop: Shop) -> None:
         key = issue_key(shop.customer, clock.now())[1]
 
-        def place(number: int, **more: str) -> dict[str, Any]:
+        def place(number: int, **more: object) -> dict[str, Any]:
             params: dict[str, Any] = {"qty": 1, "order_uuid": str(uuid.UUID(int=number)), "player_id": "P001", **more}
             path = f"/client/api/newOrder/{shop.package.pk}/params"
             told: dict[str, Any] = Client().get(path, params, headers={"api-token": key}).json()

@@ -13,6 +13,7 @@ from django.db import connection
 from apps.common import clock
 from apps.orders import monitoring, services, targets
 from apps.orders.models import Attempt, Order
+from apps.providers.models import Integration, PackageMapping, Route
 from apps.providers.registry import ADAPTERS
 from tests.factories import Shop, Stage, due_of, make_customer, order_from, standing_of
 from tests.functional.core_fixtures import committed, simulator, stage
@@ -51,6 +52,7 @@ class TestOneOrderPerTarget:
 
     def test_lets_the_second_wait_and_look_again_each_minute(self, shop: Shop, stage: Stage) -> None:
         first, second = order_for(shop, LINK + "a"), order_for(shop, LINK + "a")
+        services.try_auto_dispatch(first.pk)
         monitoring.sweep()
         assert (standing_of(first)[0], standing_of(second)) == ("processing", WAITS)
         assert due_of(second) == [("dispatch", clock.now() + timedelta(minutes=1))]
@@ -61,6 +63,7 @@ class TestOneOrderPerTarget:
 
     def test_lets_the_second_go_at_once_when_the_first_has_ended(self, shop: Shop, stage: Stage) -> None:
         first, second, third = (order_for(shop, LINK + "b") for _ in range(3))
+        services.try_auto_dispatch(first.pk)
         monitoring.sweep()
         while standing_of(first)[0] != "completed":
             stage.move_to(due_of(first)[0][1])
@@ -74,6 +77,19 @@ class TestOneOrderPerTarget:
         stage.run_until_quiet()
         assert [standing_of(order)[0] for order in (first, second, third)] == ["completed"] * 3
         assert len(bought_by(stage, first)) == 3
+
+    def test_lets_the_second_go_to_another_provider_meanwhile(self, shop: Shop, stage: Stage) -> None:
+        other = make_smm_shop(stage).integration
+        Integration.objects.filter(pk=other.pk).update(tenant=shop.tenant, name="second")
+        mapping = PackageMapping.objects.get(package=shop.package)
+        mapping.pk, mapping.integration = None, other
+        mapping.save()
+        Route.objects.create(package=shop.package, integration=other, position=2)
+        first, second = order_for(shop, LINK + "a"), order_for(shop, LINK + "a")
+        services.try_auto_dispatch(first.pk)
+        services.try_auto_dispatch(second.pk)
+        accounts = Attempt.objects.order_by("order_id").values_list("integration_id", flat=True)
+        assert list(accounts) == [shop.integration.pk, other.pk]
 
     def test_is_about_the_recipient_and_the_account(self, shop: Shop, stage: Stage) -> None:
         other = make_smm_shop(stage)
@@ -91,6 +107,7 @@ class TestOneOrderPerTarget:
         with dialect(stage, "smm_v2") as panel:
             panel.next_fate(place="accept_then_reset")
         first, second = order_for(shop, LINK + "x"), order_for(shop, LINK + "x")
+        services.try_auto_dispatch(first.pk)
         stage.run_until_quiet(for_s=3600)
         standings = [standing_of(first), standing_of(second)]  # either of them was sent first
         assert sorted(standing[0] for standing in standings) == ["pending", "review"]
