@@ -215,7 +215,8 @@ PLANTED: dict[str, tuple[Plant, Callable[[World], Order]]] = {
     ),
     "case_about_nothing": (
         lambda w: sql(
-            "INSERT INTO orders_case (order_id, attempt_id, reason, risk_micros, currency, opened_at, close_reason, resolution) "
+            "INSERT INTO orders_case (order_id, attempt_id, reason, risk_micros, currency, opened_at, close_reason, "
+            "resolution) "
             "VALUES (%s, %s, 'reversal', 1, 'TRY', %s, '', '')",
             w.sold.pk,
             w.attempt(w.other),
@@ -297,7 +298,8 @@ class TestTheFile:
         with past_the_guards(*UNGUARDED):
             a_late_delivery(world)
             sql(
-                "INSERT INTO orders_case (order_id, attempt_id, reason, risk_micros, currency, opened_at, close_reason, resolution) "
+                "INSERT INTO orders_case (order_id, attempt_id, reason, risk_micros, currency, opened_at, "
+                "close_reason, resolution) "
                 "VALUES (%s, %s, 'late_delivery', 1, 'TRY', %s, '', '')",
                 world.refused.pk,
                 world.attempt(world.refused),

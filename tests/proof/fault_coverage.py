@@ -21,6 +21,9 @@ ORDER_MONEY = "tests/functional/test_order_money.py"
 HEALTH = "tests/functional/test_health.py"
 SUITE = "tests/contract/suite.py"
 INVARIANTS = "tests/functional/test_invariants.py"
+DECISIONS = "tests/functional/test_decisions.py"
+WEBHOOKS = "tests/functional/test_webhooks.py"
+LADDER = "tests/functional/test_ladder.py"
 
 Cover = tuple[str, ...] | str
 """Node ids of tests, or the reason in a sentence: `not yet: ...` where it can be tested and is not."""
@@ -58,7 +61,11 @@ COVERAGE: dict[str, Cover] = {
         f"{TRANSPORT}::TestNotSent::test_refused",
         f"{TRANSPORT}::TestTls::test_a_handshake_that_hangs",
     ),
-    "P2": (PROXY, ASKING),
+    "P2": (
+        PROXY,
+        ASKING,
+        f"{LADDER}::TestOneThatNeverArrived::test_is_sent_again_under_its_reference_where_that_is_safe",
+    ),
     "P3": (PROXY, ASKING, f"{SCENARIOS}::test_scenario_1_the_panel_accepts_and_its_reply_is_lost"),
     "P4": (PROXY, ASKING, f"{SCENARIOS}::test_scenario_4_status_answers_are_rubbish_for_an_hour"),
     "P5": (
@@ -86,15 +93,28 @@ COVERAGE: dict[str, Cover] = {
         "tests/proof/test_fault_proxy.py::TestPlainBytes::test_that_stop_leave_the_purchase_in_doubt",
     ),
     "P14": (f"{TRANSPORT}::TestTls::test_a_certificate_that_is_not_accepted",),
-    "P15": (STATEFUL, f"{MODEL}::TestAGuard::test_that_is_off_breaks_the_protocol"),
+    "P15": (
+        f"{LADDER}::TestOneThatIsHidden::test_is_not_bought_again_by_a_second_send",
+        STATEFUL,
+        f"{MODEL}::TestAGuard::test_that_is_off_breaks_the_protocol",
+    ),
     "P16": (
         "tests/unit/test_verdicts.py::TestAQuestionAboutAnAttemptInDoubt"
         "::test_that_does_not_find_it_for_a_quarter_of_an_hour_calls_a_person",
+        f"{LADDER}::TestOneThatNeverArrived::test_is_proven_absent_where_it_is_not",
     ),
     "P17": "not yet: a provider that executes one request twice shows in its balance, which is not reconciled here.",
-    "P18": "not yet: no test turns the provider's clock; our schedules read our own clock alone, as rule and type say.",
-    "P19": "not yet: no account has a breaker here; its lane and its pause keep its trouble from the others.",
-    "P20": "not yet: a provider that is dead for six hours with 50,000 orders waiting is a measurement, not run here.",
+    "P18": (
+        "tests/contract/test_client_api_against_simulator.py::TestAsking::test_a_clock_that_is_wrong_changes_nothing",
+    ),
+    "P19": (
+        "tests/functional/test_breaker.py::TestAQuestion::test_is_the_one_probe_of_its_lane",
+        "tests/functional/test_dead_provider.py::TestAProviderThatIsBack::test_is_asked_about_all_within_its_budget_in_time",
+    ),
+    "P20": (
+        "tests/functional/test_dead_provider.py::TestManyOrdersAtADeadProvider::test_that_hangs_hold_up_no_other",
+        "tests/functional/test_breaker.py::TestALongQueue::test_is_put_off_over_two_minutes_and_never_empty_for_a_probe",
+    ),
     "P21": (ASKING, STATEFUL),
     "P22": (
         f"{SUITE}::InBatches::test_learns_nothing_about_an_order_that_is_missing",
@@ -115,10 +135,12 @@ COVERAGE: dict[str, Cover] = {
     "V4": (f"{MONITORING}::TestAPin::test_in_a_waiting_answer_is_not_given_out_before_the_delivery",),
     "V5": (f"{MONITORING}::TestAPin::test_that_is_another_is_appended_with_a_case",),
     "V6": (
+        f"{LADDER}::TestAPartDelivery::test_takes_and_gives_back_by_unit",
         f"{DISPATCH}::TestAQuantityOfThree::test_with_one_cancelled_unit_is_partly_completed",
         f"{MONITORING}::TestAnAnswer::test_that_only_part_came_is_a_persons_question_with_the_money_held",
     ),
     "V7": (
+        f"{LADDER}::TestOneThatIsHidden::test_longer_than_an_absence_takes_is_surplus_when_it_turns_up",
         f"{MONITORING}::TestALateDelivery::test_is_quarantined_booked_to_loss_and_a_case",
         f"{SCENARIOS}::test_scenario_7_a_delivery_after_the_refund_is_told_and_kept_hidden",
     ),
@@ -184,8 +206,11 @@ COVERAGE: dict[str, Cover] = {
     ),
     "B9": "not yet: after a restore from a backup no mode asks about everything before the next dispatch.",
     # people and money
-    "M1": "not yet: a person's approval beside a check is not built here; a click that asks is, in scenario 3.",
-    "M2": "not yet: decisions about an attempt that holds a unit are not built here; the model tries them.",
+    "M1": (f"{DECISIONS}::TestAtOnce::test_a_person_and_the_checker_capture_once",),
+    "M2": (
+        f"{DECISIONS}::TestReleasing::test_is_refused_while_an_attempt_holds_the_unit",
+        f"{DECISIONS}::TestSendingElsewhere::test_is_refused_while_the_provider_may_have_bought_it",
+    ),
     "M3": ("tests/functional/test_give_back.py::test_eight_clicks_at_once_give_back_once", STATEFUL),
     "M4": (f"{MONITORING}::TestAPoisonousAnswer::test_moves_nothing_half",),
     "M5": (f"{LEDGER}::TestEightSpendersAtOnce::test_never_go_below_the_limit",),
@@ -196,7 +221,10 @@ COVERAGE: dict[str, Cover] = {
         f"{REST}::TestRepeatingARequest::test_with_another_content_is_refused",
         STATEFUL,
     ),
-    "M9": ("tests/functional/test_manual.py::TestAnOrder::test_blocks_every_other_route_while_it_waits",),
+    "M9": (
+        f"{DECISIONS}::TestAtOnce::test_six_hand_deliveries_and_a_dispatch_deliver_once",
+        "tests/functional/test_manual.py::TestAnOrder::test_blocks_every_other_route_while_it_waits",
+    ),
     "M10": (
         f"{STOCK}::TestACrash::test_of_the_settling_transaction_puts_the_codes_back",
         f"{STOCK}::test_twelve_want_six_codes_without_row_locks",
@@ -204,6 +232,7 @@ COVERAGE: dict[str, Cover] = {
     ),
     "M11": (
         "tests/functional/test_client_api_door.py::TestChain::test_an_order_is_bought_once_and_its_pin_travels_up",
+        "tests/functional/test_chains.py::TestACrash::test_of_a_worker_between_the_hops_buys_once_at_each",
     ),
     # configuration
     "R1": (f"{MONITORING}::TestASweep::test_asks_where_the_order_was_placed_although_the_account_is_disabled",),
@@ -237,7 +266,12 @@ COVERAGE: dict[str, Cover] = {
         f"{EGRESS}::TestPublic::test_refuses_other_ports",
         f"{TRANSPORT}::TestNotSent::test_a_call_that_could_be_read_in_two_ways",
     ),
-    "X5": "not yet: callbacks of providers are not taken in; nothing from outside changes an order.",
+    "X5": (
+        f"{WEBHOOKS}::TestTheSimulatorsWebhooks::test_that_are_forged_do_nothing",
+        f"{WEBHOOKS}::TestAVerifiedWebhook::test_repeated_asks_once",
+        f"{WEBHOOKS}::TestAVerifiedWebhook::test_for_another_shops_order_finds_nothing",
+        f"{WEBHOOKS}::TestAnEarlyWebhook::test_waits_while_the_request_is_on_its_way",
+    ),
     "X6": (
         f"{REST}::TestAnotherTenant::test_scenario_13_key_of_a_with_header_of_b_sees_and_changes_only_a",
         "tests/functional/test_admin.py::TestAForeignRow::test_does_not_exist",
