@@ -140,19 +140,20 @@ WHERE a.order_id <> c.order_id;
 SELECT c.order_id, c.id AS code_id, 'the order is ' || o.status || ' and its code is not in quarantine' AS what
 FROM orders_code c
 JOIN product_orders o ON o.id = c.order_id
-WHERE o.status IN ('rejected', 'cancelled') AND NOT c.is_quarantined;
+WHERE o.status IN ('rejected', 'cancelled') AND NOT c.is_quarantined
+  AND NOT EXISTS (SELECT 1 FROM orders_case k WHERE k.attempt_id = c.attempt_id AND k.resolution = 'charged');
 
 
 -- Giving back (never for what was delivered)
 
 -- invariant: unit_released_but_held
--- I7: the money of a unit goes back only when no attempt holds it any more, or the one that does left it out.
+-- I7: the money of a unit goes back only when no attempt holds it, or the one that does left it out or was taken back.
 SELECT u.order_id, u.id AS unit_id, a.id AS attempt_id, 'its money went back, and an attempt that is ' || a.state
        || ' holds it' AS what
 FROM orders_unit u
 JOIN orders_attempt_unit au ON au.unit_id = u.id
 JOIN orders_attempt a ON a.id = au.attempt_id
-WHERE u.status = 'released' AND au.holds
+WHERE u.status = 'released' AND au.holds AND a.state <> 'reversed'
   AND NOT (a.state = 'partial' AND COALESCE(a.delivered_units, 0) < (
       SELECT COUNT(*) FROM orders_attempt_unit x JOIN orders_unit y ON y.id = x.unit_id
       WHERE x.attempt_id = a.id AND y.n <= u.n));
@@ -253,14 +254,14 @@ WHERE NOT CASE o.status
 END;
 
 -- invariant: order_brought_is_not_the_ledger
--- I9: what the order says that it brought is what was captured less what was given back.
+-- I9: what the order says that it brought is what was captured or charged later, less what was given back.
 SELECT o.id AS order_id, 'it says ' || o.captured_micros || ', the ledger says ' || COALESCE(m.micros, 0) AS what
 FROM product_orders o
 LEFT JOIN (
-    SELECT t.subject_id, SUM(CASE t.kind WHEN 'capture' THEN e.amount_micros ELSE -e.amount_micros END) AS micros
+    SELECT t.subject_id, SUM(CASE t.kind WHEN 'sale_reversal' THEN -e.amount_micros ELSE e.amount_micros END) AS micros
     FROM wallet_transfer t
     JOIN wallet_entry e ON e.transfer_id = t.id AND e.amount_micros > 0
-    WHERE t.kind IN ('capture', 'sale_reversal') AND t.subject_kind = 'order'
+    WHERE t.kind IN ('capture', 'late_sale', 'sale_reversal') AND t.subject_kind = 'order'
     GROUP BY t.subject_id
 ) m ON m.subject_id = o.id
 WHERE o.captured_micros <> COALESCE(m.micros, 0);

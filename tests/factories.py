@@ -296,7 +296,8 @@ def due_of(order: Order) -> list[tuple[str, datetime]]:
 
 def check_invariants(stage: Stage | None = None) -> None:
     """Assert the file of invariants, I3, I8, I9, I11, I17, and I1, I2, I6, I7 against what the panel really did."""
-    assert violations(connection) == []
+    found = violations(connection)
+    assert found == [], found
     check_one_holder()
     check_conservation()
     for order in Order.objects.order_by("id"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
 from apps.common import clock
 from apps.common.budget import Use
@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 log = get_logger(__name__)
+
+LOST_TO_ANOTHER = frozenset({"DeadlockDetected", "SerializationFailure"})
+"""Errors of PostgreSQL by which one of two transactions gives way: nothing was written, its due row stays due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,15 @@ def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched
             checkpoint("dispatch.before_commit")
     except steps.NothingToDo as nothing:
         return Dispatched(order_id, None, nothing.reason, is_sent=False)
-    except (machine.Overtaken, IntegrityError) as lost:
+    except (machine.Overtaken, IntegrityError, OperationalError) as lost:
+        if isinstance(lost, OperationalError) and type(lost.__cause__).__name__ not in LOST_TO_ANOTHER:
+            return _failed(trace, order_id, lost, now)
         log.info("dispatch_overtaken", order=order_id, by=type(lost).__name__)
         return Dispatched(order_id, None, "claimed_by_another", is_sent=False)
     except steps.DispatchRefused as refusal:
         return _refused(trace, order_id, refusal, now)
     except Exception as error:
-        log.exception("dispatch_failed", order=order_id, error=type(error).__name__)
-        return _refused(trace, order_id, steps.DispatchRefused("internal_error", type(error).__name__), now)
+        return _failed(trace, order_id, error, now)
     checkpoint("dispatch.after_commit")
     sent = steps.send_request(trace, attempt, bound, request)
     change = _settle(trace, attempt, sent, turn)
@@ -126,6 +130,11 @@ def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) 
         return None
     hints.match_early(attempt, clock.now())
     return change
+
+
+def _failed(trace: Trace, order_id: int, error: Exception, now: datetime) -> Dispatched:
+    log.exception("dispatch_failed", order=order_id, error=type(error).__name__)
+    return _refused(trace, order_id, steps.DispatchRefused("internal_error", type(error).__name__), now)
 
 
 def _refused(trace: Trace, order_id: int, refusal: steps.DispatchRefused, now: datetime) -> Dispatched:

@@ -15,6 +15,7 @@ from typing import Any
 from django.core.cache import cache
 from django.db import connection
 from django.db.models import Min
+from django.test.utils import override_settings
 
 from apps.common import broker, checkpoints, clock, multiplex, transport
 from apps.orders import decisions, monitoring, tasks
@@ -139,7 +140,8 @@ class Run:
         rooms = ("apps.orders", "apps.providers", "apps.journal", "apps.wallet")
         with ExitStack() as stack:
             stack.enter_context(swapped(swaps))
-            stack.enter_context(swapped([*stand_ins(self.clock, inner_dice), *_threads()], rooms))
+            stack.enter_context(swapped([*stand_ins(self.clock, inner_dice, self.sleep), *_threads()], rooms))
+            stack.enter_context(override_settings(REDIS_URL=""))  # the budgets are kept in the proof's own database
             stack.callback(checkpoints.set_hook, None)
             stack.callback(logging.disable, logging.root.manager.disable)
             logging.disable(logging.CRITICAL)
@@ -351,6 +353,10 @@ class Run:
         """A worker gets this message so many seconds from now."""
         name = f"{task.rpartition('.')[2]} order {args[0]}"
         self._later(after_s, lambda: self._add(name, lambda: _run_task(task, args)))
+
+    def sleep(self, seconds: float) -> None:
+        """Whoever runs goes on so many virtual seconds later."""
+        self.baton.sleep_until(self.clock.elapsed_s + seconds)
 
     # Points
 

@@ -85,14 +85,13 @@ class DatabaseStore:
             rows = RateBudget.objects.filter(pk=account, all_us=spent.all_us, ask_us=spent.ask_us)
             if rows.update(all_us=after.all_us, ask_us=after.ask_us) == 1:
                 return drawn
+            if spent == Spent():
+                RateBudget.objects.bulk_create([RateBudget(integration_id=account)], ignore_conflicts=True)
         return Drawn(0, draw.now_us + SECOND_US)
 
     def _load(self, account: int) -> Spent:
         found = RateBudget.objects.filter(pk=account).values_list("all_us", "ask_us").first()
-        if found is None:
-            RateBudget.objects.bulk_create([RateBudget(integration_id=account)], ignore_conflicts=True)
-            return Spent()
-        return Spent(*found)
+        return Spent() if found is None else Spent(*found)
 
 
 def _store() -> Store:

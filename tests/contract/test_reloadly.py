@@ -63,8 +63,9 @@ class Shelf:
 
 
 def cards_of(call: HttpCall) -> HttpReply:
-    """The recorded cards of the transaction that is asked about."""
-    return load_reply(CARD_FILES[call.url.split("/")[-2]])
+    """The recorded cards of the transaction that is asked about; none for a number that nobody recorded."""
+    path = CARD_FILES.get(call.url.split("/")[-2])
+    return load_reply(path) if path else HttpReply(404, b"")
 
 
 class ReloadlyContract:

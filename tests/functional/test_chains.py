@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from apps.accounts.keys import issue_key
 from apps.common import checkpoints, clock
 from apps.common.crypto import hash_hop
-from apps.orders import chains, monitoring
+from apps.orders import chains, monitoring, services
 from apps.orders.models import Attempt, Evidence, Order
 from apps.orders.states import AttemptState
 from apps.providers.models import Integration, PackageMapping, Route
@@ -262,6 +262,7 @@ class TestAChain:
                 seen.append(place(street, second, player="P901", reference=reference))
 
         checkpoints.set_hook(lambda name: forge() if name == "dispatch.after_commit" else None)
+        services.try_auto_dispatch(order.pk)
         stage.run_until_quiet()
         forged = Order.objects.get(package=second, user_identifier="P901")
         real = Order.objects.get(package=second, user_identifier="P900")
@@ -428,6 +429,11 @@ class TestACrash:
 
 
 def in_worker(hook: Callable[[str], None]) -> None:
-    """Let the hook see the points that this thread passes, and not those of the server's threads."""
+    """Let the hook see the points that this thread and the sweep's own pass, and not those of the server's threads."""
     worker = threading.current_thread()
-    checkpoints.set_hook(lambda name: hook(name) if threading.current_thread() is worker else None)
+
+    def is_worker() -> bool:
+        here = threading.current_thread()
+        return here is worker or here.name.startswith(("lane", "dispatch", "ask", "resend"))
+
+    checkpoints.set_hook(lambda name: hook(name) if is_worker() else None)

@@ -37,8 +37,8 @@ pytestmark = pytest.mark.both_databases
 PRICE = 35_000_000
 COST = 31_500_000
 
-ELSEWHERE = frozenset({"ask.before_first_byte", "resend.before_commit", "resend.after_commit"})
-"""Points of orders at other protocols: where asking may buy, and where a lost purchase is sent again."""
+ELSEWHERE = frozenset({"ask.before_first_byte", "resend.before_commit", "resend.after_commit", "hook.after_store"})
+"""Points of orders at other protocols: where asking may buy, a lost purchase is sent again, a provider calls us."""
 
 ONE_LIFE = (
     ("create.before_commit", 1),

@@ -136,6 +136,9 @@ ACTS: dict[str, Act] = {
     "late cost": lambda w, n, unit, micros, other: w.post(
         ledger.late_cost(1, w.order_id(n), w.order_id(n), other, Money(micros, "EUR"))
     ),
+    "late sale": lambda w, n, unit, micros, other: w.post(
+        ledger.late_sale(w.owner(n).pk, w.order_id(n), w.unit_id(n, unit), other, w.money(n, micros), actor="ayse")
+    ),
     "cost reversal": reverse_cost,
     "top up": top_up,
     "write off": lambda w, n, unit, micros, other: ledger.write_off(
