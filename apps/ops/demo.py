@@ -32,8 +32,11 @@ FAST_OPTIONS = {
     "failed_final_after_s": 2,
     "final_after_s": 60,
     "review_after_s": 20,
+    "rate_per_s": 50,
+    "burst": 50,
 }
-"""The demo's provider answers within seconds and is asked within seconds; a real account has its protocol's figures."""
+"""The demo's provider answers within seconds, is asked within seconds and as often as one likes; a real account has its
+protocol's figures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def try_auto_dispatch(order_id: int, tenant_id: int | None = None) -> Dispatched
     try:
         with transaction.atomic():
             order = steps.lock_order(trace, order_id)
+            now = clock.now()  # it may have waited for the lock
             steps.check_tenant(trace, order, tenant_id)
             turn = steps.check_not_dispatched(trace, order, now)
             routes = steps.load_routes(trace, order)

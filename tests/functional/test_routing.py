@@ -285,6 +285,8 @@ class TestTheFilters:
 class TestTheQuantity:
     def smm(self, stage: Stage, **facts: Any) -> Shop:
         found = shop_at(stage, "smm_v2", SMM_SERVICE, needs_code=False, cost="0.1")
+        found.integration.options |= {"one_per_target": False}  # the parts of one order go to the same target
+        found.integration.save()
         put_item(found.integration, found.package.mappings.get(), **facts)
         return found
 
