@@ -33,6 +33,8 @@ PYTHON = sys.executable
 NEEDS_OPTION = {"slow": "full", "smoke": "ci", "browser": "ci"}
 """Markers whose tests run only with an option, and which one."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+IN_TWO = ("-n", "2", "--dist", "loadfile")
+"""The whole suite in two processes, each with a database of its own; a file's tests stay together."""
 NO_TESTS_COLLECTED = 5
 """pytest's exit code when the selection is empty."""
 NEWS_EVERY_S = 30.0
@@ -198,7 +200,7 @@ def run_on_postgres(
 ) -> Finished:
     """The whole suite on PostgreSQL."""
     servers = {"DATABASE_URL": database, "TEST_DATABASE_URL": database, "REDIS_URL": broker, "TEST_REDIS_URL": broker}
-    command = pytest_command(selection(options), *options.pytest)
+    command = pytest_command(selection(options), *(options.pytest or IN_TWO))
     finished = runner.run("pytest (PostgreSQL)", command, {**environment, **servers})
     return require_tests(finished)
 

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import django
 import pytest
@@ -50,7 +51,21 @@ def complete_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def be_apart(worker: str) -> None:
+    """One of several test processes has a data folder and a database of Valkey of its own."""
+    folder = Path(os.environ["HUB_DATA_DIR"]) / worker
+    folder.mkdir(exist_ok=True)
+    os.environ["HUB_DATA_DIR"] = str(folder)
+    for name in ("REDIS_URL", "TEST_REDIS_URL"):
+        if os.environ.get(name):
+            parts = urlsplit(os.environ[name])
+            database = int(parts.path.strip("/") or 0) + 1 + int(worker.removeprefix("gw"))
+            os.environ[name] = urlunsplit(parts._replace(path=f"/{database}"))
+
+
 complete_environment()
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    be_apart(worker)
 django.setup()
 
 

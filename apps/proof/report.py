@@ -31,6 +31,8 @@ def as_line(played: Played, seconds: float) -> dict[str, Any]:
         "line_faults": played.line_faults,
         "in_doubt": verdict.in_doubt,
         "resolved": verdict.resolved,
+        "answerable": verdict.answerable,
+        "answered": verdict.answered,
         "statuses": verdict.by_status,
         "wrong": {kind: texts for kind, texts in verdict.wrong.items() if texts},
         "faults": sorted(played.plan.drawn().enabled),
@@ -74,6 +76,8 @@ class Seeds(Tally):
         self.wrong: Counter[str] = Counter()
         self.in_doubt: Counter[str] = Counter()
         self.resolved: Counter[str] = Counter()
+        self.answerable: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
 
     def add(self, line: Mapping[str, Any]) -> None:
         """One run more."""
@@ -82,6 +86,8 @@ class Seeds(Tally):
         self.wrong.update({kind: len(texts) for kind, texts in line["wrong"].items()})
         self.in_doubt.update(line["in_doubt"])
         self.resolved.update(line["resolved"])
+        self.answerable.update(line["answerable"])
+        self.answered.update(line["answered"])
         if line["wrong"]:
             self.failed.append(line["seed"])
 
@@ -122,6 +128,8 @@ class Seeds(Tally):
             "clicks": self.sums["clicks"],
             "in_doubt_by_kind": dict(sorted(self.in_doubt.items())),
             "resolved_without_person": dict(sorted(self.resolved.items())),
+            "answerable": dict(sorted(self.answerable.items())),
+            "answered_without_person": dict(sorted(self.answered.items())),
             "failed_seeds": self.failed,
         }
 

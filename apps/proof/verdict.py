@@ -54,6 +54,8 @@ class Verdict:
     purchases: int = 0
     in_doubt: dict[str, int] = field(default_factory=dict)
     resolved: dict[str, int] = field(default_factory=dict)
+    answerable: dict[str, int] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
     by_status: dict[str, int] = field(default_factory=dict)
     wrong: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in FINDINGS})
     orders_concerned: set[int] = field(default_factory=set)
@@ -129,7 +131,7 @@ class Books:
         self.rows = [row for row in purchase_rows(facts.truth) if row["dialect"] in WIRED]
         self.orders = {order.pk: order for order in Order.objects.order_by("id")}
         self.by_recipient = {order.user_identifier: order for order in self.orders.values()}
-        self.attempts = list(Attempt.objects.order_by("id"))
+        self.attempts = list(Attempt.objects.select_related("integration").order_by("id"))
         self.by_reference = {attempt.reference: attempt for attempt in self.attempts}
         self.units: dict[int, list[OrderUnit]] = defaultdict(list)
         for unit in OrderUnit.objects.order_by("id"):
@@ -166,11 +168,21 @@ def _given_up(truth: Sequence[Entry]) -> set[str]:
 def _count(verdict: Verdict, books: Books) -> None:
     verdict.orders, verdict.purchases = len(books.orders), len(books.rows)
     verdict.by_status = dict(Counter(order.status for order in books.orders.values()))
-    seen = set(OrderEvent.objects.filter(status="review").values_list("order_id", flat=True))
+    by_person = set(OrderEvent.objects.filter(cause="person").values_list("order_id", flat=True))
     doubts = [attempt for attempt in books.attempts if attempt.doubt_since or attempt.state == AttemptState.IN_DOUBT]
     verdict.in_doubt = dict(Counter(attempt.kind for attempt in doubts))
-    alone = [each for each in doubts if each.state != AttemptState.IN_DOUBT and each.order_id not in seen]
+    alone = [each for each in doubts if each.state != AttemptState.IN_DOUBT and each.order_id not in by_person]
     verdict.resolved = dict(Counter(attempt.kind for attempt in alone))
+    bought = {attempt.pk for row in books.rows if (attempt := books.attempt_of(row))}
+    answerable = {attempt.pk for attempt in doubts if _is_answerable(attempt, was_bought=attempt.pk in bought)}
+    verdict.answerable = dict(Counter(attempt.kind for attempt in doubts if attempt.pk in answerable))
+    verdict.answered = dict(Counter(attempt.kind for attempt in alone if attempt.pk in answerable))
+
+
+def _is_answerable(attempt: Attempt, *, was_bought: bool) -> bool:
+    """Whether the provider can be asked and its answer settles it: it has the purchase, or its absence is a proof."""
+    caps = attempt.integration.caps()
+    return caps.find_by_own_ref and (was_bought or caps.absent_after_s is not None)
 
 
 def _look_at_wishes(verdict: Verdict, facts: Facts) -> None:

@@ -48,6 +48,8 @@ class TestSeeds:
         assert tally.failed == []
         assert counts["orders"] == 100
         assert tally.why_invalid() == ""
+        assert tally.answerable.total() > 20
+        assert tally.answered.total() >= 0.95 * tally.answerable.total()
 
     @pytest.mark.both_databases
     def test_find_nothing_wrong_with_fewer_orders_either(self, committed: None) -> None:
