@@ -190,6 +190,12 @@ def selection(options: argparse.Namespace) -> str:
     return " and ".join(f"not {marker}" for marker, option in NEEDS_OPTION.items() if not getattr(options, option))
 
 
+def selection_on_sqlite(options: argparse.Namespace) -> str:
+    """What is marked `both_databases`; pages only when everything is run, or when the caller has chosen the tests."""
+    pages = "" if options.ci or options.full or options.pytest else "not page"
+    return " and ".join(filter(None, ["both_databases and not postgres", pages, selection(options)]))
+
+
 def pytest_command(expression: str, *arguments: str) -> list[str]:
     color = "--color=yes" if sys.stdout.isatty() else "--color=no"
     return [PYTHON, "-m", "pytest", color, "-m", expression, *arguments]
@@ -207,8 +213,7 @@ def run_on_postgres(
 
 def run_on_sqlite(runner: Runner, environment: Mapping[str, str], options: argparse.Namespace, broker: str) -> Finished:
     """The tests marked `both_databases` on SQLite; the caller's own selection may leave none of them."""
-    expression = " and ".join(filter(None, ["both_databases and not postgres", selection(options)]))
-    command = pytest_command(expression, "-o", "cache_dir=.pytest_cache/sqlite", *options.pytest)
+    command = pytest_command(selection_on_sqlite(options), "-o", "cache_dir=.pytest_cache/sqlite", *options.pytest)
     finished = runner.run("pytest (SQLite)", command, {**environment, "TEST_REDIS_URL": broker})
     if options.pytest and finished.code == NO_TESTS_COLLECTED:
         return Finished(finished.name, 0, finished.output, finished.took_s)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -140,8 +140,15 @@ class TestLinks:
     def test_of_the_tree_name_what_is_there(self) -> None:
         (tree,) = re.findall(r"## 📂 Documentation Structure\s+```\n(.*?)```", INDEX, re.DOTALL)
         files = [line.partition("←")[0].strip("│├─└ \n") for line in tree.splitlines()]
-        existing = {path.name for path in ROOT.rglob("*") if ".git" not in path.parts and ".venv" not in path.parts}
+        existing = {name for _, folders, names in our_folders() for name in (*folders, *names)}
         assert [name for name in files if Path(name).name not in existing] == []
+
+
+def our_folders() -> Iterator[tuple[str, list[str], list[str]]]:
+    """The tree without what git, the environment and the tools keep in folders whose names begin with a dot."""
+    for place, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield place, folders, names
 
 
 # --- commands

@@ -253,6 +253,17 @@ class TestTheChecks:
     def test_select_by_option(self, checks: ModuleType, arguments: list[str], expression: str) -> None:
         assert checks.selection(checks.parse(arguments)) == expression
 
+    @pytest.mark.parametrize(
+        ("arguments", "has_pages"),
+        [([], False), (["--ci"], True), (["--full"], True), (["--", "tests/functional/test_panel.py"], True)],
+    )
+    def test_leave_the_pages_to_postgresql_in_a_short_run(
+        self, checks: ModuleType, arguments: list[str], has_pages: bool
+    ) -> None:
+        expression = checks.selection_on_sqlite(checks.parse(arguments))
+        assert expression.startswith("both_databases and not postgres")
+        assert ("not page" not in expression) == has_pages
+
     def test_hand_to_pytest_what_follows_the_dashes(self, checks: ModuleType) -> None:
         options = checks.parse(["--fast", "--", "-k", "money", "--ci"])
         assert (options.fast, options.ci, options.pytest) == (True, False, ["-k", "money", "--ci"])

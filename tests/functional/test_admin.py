@@ -25,7 +25,7 @@ from tests.functional.panel_fixtures import People, browser_of, english, make_pe
 
 __all__ = ["english", "people"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 TABLES: tuple[type[Model], ...] = (
     Tenant,

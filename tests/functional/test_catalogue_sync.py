@@ -25,7 +25,7 @@ from apps.providers.offers import find_differences, read_offers
 from celery_app import app
 from tests.factories import Shop, Stage, make_integration, make_shop, make_tenant, order_from
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 SIXTY = "kupur=60&oyun=152"
 LISTED = 7

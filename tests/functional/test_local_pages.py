@@ -35,7 +35,7 @@ from tests.functional.panel_fixtures import LANGUAGES, browser_of, english, make
 
 __all__ = ["committed", "english", "simulator", "stage"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 FILE = "code,cost\nNEW-1,12.50\nNEW-2,13\n"
 

@@ -31,7 +31,7 @@ from tests.functional.panel_fixtures import LANGUAGES, PASSWORD, People, browser
 
 __all__ = ["english", "people"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 
 def page(browser: Client, order: Order) -> str:

@@ -21,7 +21,7 @@ from tests.functional.test_admin import errors_of, path_of, save
 
 __all__ = ["committed", "english", "people", "simulator", "stage"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 
 def in_two_boxes(name: str, at: Any) -> dict[str, str]:

@@ -26,7 +26,7 @@ from tests.functional.panel_fixtures import LANGUAGES, People, browser_of, engli
 
 __all__ = ["english", "people"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 SIXTY = "kupur=60&oyun=152"
 

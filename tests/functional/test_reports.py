@@ -39,7 +39,7 @@ from tests.functional.panel_fixtures import people as people_fixture
 
 __all__ = ["committed", "english", "people_fixture", "simulator", "stage"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 PRICE, COST = 35_000_000, 31_500_000
 ALWAYS = Period(None, None, ZoneInfo("UTC"))

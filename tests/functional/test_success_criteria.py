@@ -30,8 +30,6 @@ from tests.functional.core_fixtures import committed, simulator, stage
 
 __all__ = ["committed", "simulator", "stage"]
 
-pytestmark = pytest.mark.both_databases
-
 ROOT = Path(__file__).resolve().parents[2]
 QUEUES = "dispatch,check,poll,notify"
 BROKER_DATABASE = 9

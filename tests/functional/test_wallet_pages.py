@@ -26,7 +26,7 @@ from tests.functional.panel_fixtures import people as people_fixture
 
 __all__ = ["committed", "english", "people_fixture", "simulator", "stage"]
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.page]
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class TestOneQuestion:
     def test_without_a_complete_answer(self, behaviour: str) -> None:
         play, reasons = IN_DOUBT[behaviour]
         with Server(play) as server:
-            answer = ask(server.url)
+            answer = ask(server.url, timeout_s=1.5)
             server.settle()
         assert isinstance(answer, MaybeSent), answer
         assert answer.reason in reasons
