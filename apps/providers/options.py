@@ -29,6 +29,7 @@ POLLING = Knob("choice", ("spec", "learned"))
 CAPS_FIELDS = frozenset(field.name for field in fields(Capabilities))
 LEAST_S = 0.05
 MOST_COUNT = 1000
+MOST_RATE = 100_000
 TEXT_LIMIT = 200
 
 
@@ -74,7 +75,7 @@ def _checked(name: str, value: object, knobs: Mapping[str, Knob]) -> object:
     if name == "polling":
         return _knob(name, value, POLLING)
     if name in RATE_OPTIONS:
-        return _number(name, value, "requests a second", MOST_COUNT)
+        return _number(name, value, "requests a second", MOST_RATE)
     if name in COUNT_OPTIONS:
         return _count(name, value)
     if name in FLAG_OPTIONS:

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, models, transaction
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from apps.orders import due
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderUnit
 from apps.orders.questions import load_questions
 from apps.providers.models import Integration
+from tests.crowds import FIRST_COPY, copies, unchecked
 from tests.factories import START, Shop, fill_lane, make_integration, make_shop, order_from
 from tests.functional.core_fixtures import committed
 
@@ -26,23 +27,8 @@ pytestmark = pytest.mark.postgres
 SHORT, LONG = 1_000, 200_000
 NOW = START + timedelta(days=1)
 LEASE = timedelta(seconds=60)
-FIRST_COPY = 1_000_000
-"""Ids of copies begin here: below are those of their pattern."""
-
 ROW_BYTES = 250
 """What a row of the queue may take with its indexes where a quarter is looked up; 218 where all are checks."""
-
-
-def copies(model: type[models.Model], pattern: int, count: int, **changed: str) -> None:
-    """So many copies of one row, numbered by g, with these columns as SQL says."""
-    columns = [field.column for field in model._meta.concrete_fields]
-    values = [changed.get(column, f"{FIRST_COPY} + g" if column == "id" else f"t.{column}") for column in columns]
-    table = model._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "  # noqa: S608 - our own names
-            f"FROM {table} t, generate_series(1, {count}) g WHERE t.id = {pattern}"
-        )
 
 
 def fill(shop: Shop, others: list[Integration], count: int) -> None:
@@ -59,26 +45,24 @@ def fill(shop: Shop, others: list[Integration], count: int) -> None:
     own = f"{FIRST_COPY} + g"
     lanes = "{" + ",".join(str(one.pk) for one in others) + "}"
     lane = f"CASE WHEN g % 2 = 0 THEN {shop.integration.pk} ELSE ('{lanes}'::bigint[])[1 + g % {len(others)}] END"
+    with unchecked():
+        copies(Order, pattern.pk, count, idempotency_key="'copy-' || g", intent="''", status="'processing'")
+        copies(OrderUnit, unit.pk, count, order_id=own)
+        copies(
+            Attempt, attempt.pk, count, order_id=own, reference="'r' || g", integration_id=lane,
+            state="CASE WHEN g % 4 = 0 THEN 'in_doubt' ELSE 'accepted' END",
+        )  # fmt: skip
+        copies(AttemptUnit, link.pk, count, attempt_id=own, unit_id=own)
+        asked = {"asked_at": "t.next_at", "same_since": "t.next_at", "digest": "'abcdefghijk'", "asked": "g % 7"}
+        mixed = f"t.next_at + ((g::bigint * 7919) % {count}) * interval '100 milliseconds'"
+        mixed += " - CASE WHEN g % 4 = 0 THEN interval '1 day' ELSE '0' END"
+        copies(
+            DueCheck, row.pk, count, order_id=own, next_at=mixed, **asked,
+            kind="CASE WHEN g % 10 = 9 THEN 'dispatch' WHEN g % 4 = 0 THEN 'resolve' ELSE 'check' END",
+            attempt_id=f"CASE WHEN g % 10 = 9 THEN NULL ELSE {own} END",
+            lane=f"CASE WHEN g % 10 = 9 THEN 0 ELSE {lane} END",
+        )  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")  # foreign keys of 200,000 rows are not our subject
-    copies(Order, pattern.pk, count, idempotency_key="'copy-' || g", intent="''", status="'processing'")
-    copies(OrderUnit, unit.pk, count, order_id=own)
-    copies(
-        Attempt, attempt.pk, count, order_id=own, reference="'r' || g", integration_id=lane,
-        state="CASE WHEN g % 4 = 0 THEN 'in_doubt' ELSE 'accepted' END",
-    )  # fmt: skip
-    copies(AttemptUnit, link.pk, count, attempt_id=own, unit_id=own)
-    asked = {"asked_at": "t.next_at", "same_since": "t.next_at", "digest": "'abcdefghijk'", "asked": "g % 7"}
-    mixed = f"t.next_at + ((g::bigint * 7919) % {count}) * interval '100 milliseconds'"
-    mixed += " - CASE WHEN g % 4 = 0 THEN interval '1 day' ELSE '0' END"
-    copies(
-        DueCheck, row.pk, count, order_id=own, next_at=mixed, **asked,
-        kind="CASE WHEN g % 10 = 9 THEN 'dispatch' WHEN g % 4 = 0 THEN 'resolve' ELSE 'check' END",
-        attempt_id=f"CASE WHEN g % 10 = 9 THEN NULL ELSE {own} END",
-        lane=f"CASE WHEN g % 10 = 9 THEN 0 ELSE {lane} END",
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = origin")
         cursor.execute("ANALYZE")
 
 
