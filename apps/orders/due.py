@@ -187,7 +187,12 @@ def plan_dispatch(order: Order, at: datetime) -> None:
 
 def drop_dispatch(order: Order) -> None:
     """Nothing of this order is left to send."""
-    DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).delete()
+    drop_dispatches([order.pk])
+
+
+def drop_dispatches(order_ids: Collection[int]) -> None:
+    """Nothing of these orders is left to send."""
+    DueCheck.objects.filter(order__in=order_ids, kind=DueKind.DISPATCH).delete()
 
 
 def plan_attempt(
@@ -224,3 +229,41 @@ def plan_attempt(
     if is_asked:
         fields |= {"asked_at": now, "asked": F("asked") + 1}
     return rows.filter(fence=row.fence).update(**fields, **news) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """The next time of a row whose attempt was asked about at `at` and whose answer was the one before."""
+
+    row: DueCheck
+    plan: Plan
+    at: datetime
+
+    def values(self) -> tuple[object, ...]:
+        """What the statement wants: the row, its fence, and what becomes of it."""
+        since = self.row.same_since or self.at
+        adapt = connection.ops.adapt_datetimefield_value
+        times = (adapt(self.plan.at), adapt(self.at), adapt(since))
+        return (self.row.pk, self.row.fence, str(self.plan.kind), self.plan.tries, self.plan.errors, *times)
+
+
+RESCHEDULE = (
+    "UPDATE orders_due_check SET kind = column3, tries = column4, errors = column5, next_at = column6, "
+    "asked_at = column7, asked = asked + 1, same_since = column8 FROM (VALUES "
+)
+
+
+def reschedule(times: Sequence[Reschedule]) -> set[int]:
+    """What `plan_attempt` writes after an unchanged answer, for many rows; those whose fence is another are left.
+
+    Returns the ids of these.
+    """
+    missed = {one.row.pk for one in times}
+    for start in range(0, len(times), AT_ONCE):
+        part = times[start : start + AT_ONCE]
+        rows = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(part))
+        sql = RESCHEDULE + f"{rows}) AS told WHERE id = column1 AND fence = column2 RETURNING id"
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [value for one in part for value in one.values()])
+            missed -= {pk for (pk,) in cursor.fetchall()}
+    return missed
