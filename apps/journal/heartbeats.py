@@ -15,11 +15,14 @@ def beat(name: str, now: datetime, **detail: object) -> None:
     Heartbeat.objects.update_or_create(name=name, defaults={"beat_at": now, "detail": detail})
 
 
-def take_token(name: str, now: datetime, held_for: timedelta) -> str:
-    """A token for the loop `name` if nobody holds one, else an empty text. It lapses by itself after `held_for`."""
+def take_token(name: str, now: datetime, held_for: timedelta, own: str = "") -> str:
+    """A token for the loop `name` if nobody holds one, else an empty text. It lapses by itself after `held_for`.
+
+    `own`: the caller's token from before, which it could not give back, and which it takes again.
+    """
     Heartbeat.objects.get_or_create(name=name)
-    token = secrets.token_hex(8)
-    free = Q(held_until__isnull=True) | Q(held_until__lte=now)
+    token = own or secrets.token_hex(8)
+    free = Q(held_until__isnull=True) | Q(held_until__lte=now) | Q(holder=token)
     took = Heartbeat.objects.filter(free, name=name).update(holder=token, held_until=now + held_for, beat_at=now)
     return token if took == 1 else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -149,6 +149,66 @@ def durability(now: datetime) -> list[Finding]:
             found = f"{question.split()[-1]} is {answer}: a power cut could forget a purchase that was made"
             findings.append(Finding("durability", ERROR, found, remedy))
     return findings
+
+
+QUEUE_SETTINGS = "migrations_sql/queue_settings.sql"
+
+LONG_TRANSACTION = timedelta(minutes=5)
+SLOWEST_NAP_S = 60
+
+
+def queue_upkeep(now: datetime) -> list[Finding]:
+    """PostgreSQL cleans the queue up early, and no transaction keeps it from doing so. SQLite needs none of it."""
+    if connection.vendor != "postgresql":
+        return []
+    found = [*_server_settings(), *_table_settings(), *_long_transactions()]
+    return [Finding("queue_upkeep", WARNING, trouble, remedy) for trouble, remedy in found]
+
+
+def _server_settings() -> Iterator[tuple[str, str]]:
+    names = ("autovacuum", "autovacuum_naptime", "idle_in_transaction_session_timeout", "track_counts")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)])
+        told = dict(cursor.fetchall())
+    for name in ("autovacuum", "track_counts"):
+        if told[name] != "on":
+            yield f"{name} is off: the queue grows and slows down", f"set {name}=on in postgresql.conf and reload"
+    if int(told["autovacuum_naptime"]) > SLOWEST_NAP_S:
+        nap = f"autovacuum_naptime is {told['autovacuum_naptime']} s: the queue is cleaned up too seldom"
+        yield nap, "run ALTER SYSTEM SET autovacuum_naptime = '15s', then SELECT pg_reload_conf()"
+    if told["idle_in_transaction_session_timeout"] == "0":
+        idle = "a process that hangs in a transaction holds its locks for ever"
+        yield idle, "run ALTER DATABASE ... SET idle_in_transaction_session_timeout = '30s'"
+
+
+def _table_settings() -> Iterator[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE oid = 'orders_due_check'::regclass")
+        told = set(cursor.fetchone()[0] or ())
+    missing = sorted(wanted_of_queue() - told)
+    if missing:
+        yield f"the queue's table lacks {_some(missing)}", f"run {QUEUE_SETTINGS} as the owner of the table"
+
+
+def wanted_of_queue() -> set[str]:
+    """The settings of the queue's table, each as PostgreSQL tells it: `name=value`."""
+    text = (settings.BASE_DIR / QUEUE_SETTINGS).read_text(encoding="utf-8")
+    found = re.search(r"^ALTER TABLE orders_due_check SET \((.*)\);$", text, flags=re.MULTILINE)
+    return {part.replace(" ", "") for part in found[1].split(", ")} if found else set()
+
+
+def _long_transactions() -> Iterator[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, usename, now() - xact_start FROM pg_stat_activity "
+            "WHERE datname = current_database() AND now() - xact_start > %s ORDER BY xact_start",
+            [LONG_TRANSACTION],
+        )
+        rows = cursor.fetchall()
+    for pid, user, age in rows:
+        minutes = int(age.total_seconds() // 60)
+        found = f"a transaction of {user} has been open for {minutes} minutes: nothing is cleaned up meanwhile"
+        yield found, f"if it does nothing any more, run SELECT pg_terminate_backend({pid})"
 
 
 # --- the loops
@@ -309,6 +369,7 @@ CHECKS: tuple[Check, ...] = (
     migrations,
     append_only,
     durability,
+    queue_upkeep,
     beat_schedule,
     loops,
     nothing_forgotten,

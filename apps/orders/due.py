@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
 
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.states import AttemptState, DueKind
@@ -22,6 +22,9 @@ SOON = timedelta(seconds=2)
 """What is due this soon counts as due when the order is asked for by name."""
 HEAD_START = timedelta(seconds=60)
 """A look-up counts as due this much earlier: it decides whether an order may be bought again."""
+AT_ONCE = 200
+"""Rows of one statement."""
+MOVE = "UPDATE orders_due_check SET fence = fence + 1, next_at = %s WHERE (id, fence) IN (VALUES "
 PUT_OFF_STEPS = 8
 PUT_OFF_TOGETHER = 100
 """A queue up to this long is put off in one step."""
@@ -48,7 +51,7 @@ def lease_of(integration: Integration) -> timedelta:
 def _lock(rows: QuerySet[DueCheck]) -> QuerySet[DueCheck]:
     """Row locks that pass over rows somebody else is claiming; SQLite's one writer at a time needs none."""
     can_skip = connection.features.has_select_for_update_skip_locked
-    return rows.select_for_update(skip_locked=True) if can_skip else rows.select_for_update()
+    return rows.select_for_update(skip_locked=True, of=("self",)) if can_skip else rows.select_for_update()
 
 
 def claim_lane(lane: int, now: datetime, lease: timedelta, requests: int, batch: int = 1) -> list[Claim]:
@@ -69,9 +72,15 @@ def _due_in(lane: int, now: datetime) -> QuerySet[DueCheck]:
 
 
 def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueCheck]:
-    """The oldest rows that fit into so many requests; a look-up is asked alone and has a head start."""
+    """The oldest rows that fit into so many requests; a look-up is asked alone and has a head start.
+
+    Where look-ups alone would take all requests, only what comes before them is read: no queue is read to its end.
+    """
     lookups = list(rows.filter(kind=DueKind.RESOLVE)[:requests])
-    others = list(rows.exclude(kind=DueKind.RESOLVE)[: requests * batch])
+    rest = rows.exclude(kind=DueKind.RESOLVE)
+    if len(lookups) == requests:
+        rest = rest.filter(next_at__lte=_turn_of(lookups[-1]))
+    others = list(rest[: requests * batch])
     picked: list[DueCheck] = []
     begun = room = 0
     for row in sorted([*lookups, *others], key=_turn_of):
@@ -96,10 +105,9 @@ def put_off_lane(lane: int, now: datetime, at: datetime, every: timedelta) -> No
     Nobody was asked: schedule and errors stay as they are.
     """
     rows = _due_in(lane, now)
-    steps = PUT_OFF_STEPS if rows[PUT_OFF_TOGETHER : PUT_OFF_TOGETHER + 1].exists() else 1
-    for step in range(steps):
-        part = DueCheck.objects.alias(step=F("pk") % steps).filter(step=step) if steps > 1 else DueCheck.objects.all()
-        part.filter(lane=lane, next_at__lte=now, attempt__isnull=False).update(next_at=at + step * every)
+    steps = PUT_OFF_STEPS if rows[PUT_OFF_TOGETHER : PUT_OFF_TOGETHER + 1] else 1
+    times = [When(step=step, then=Value(at + step * every)) for step in range(1, steps)]
+    rows.order_by().annotate(step=F("pk") % steps).update(next_at=Case(*times, default=Value(at)))
 
 
 def lanes_of_order(order_id: int, now: datetime, *, is_forced: bool = False) -> Counter[int]:
@@ -120,29 +128,41 @@ def claim_order(
 
 def _due_of(order_id: int, now: datetime, *, is_forced: bool) -> QuerySet[DueCheck]:
     """What is due of one order. What may be on the wire this very moment is left alone until its row is due."""
-    due = DueCheck.objects.filter(order_id=order_id, attempt__isnull=False).order_by("next_at")
+    due = DueCheck.objects.filter(attempt__order=order_id).order_by("next_at")
     due = due.exclude(attempt__state=AttemptState.SENDING, next_at__gt=now)
     return due if is_forced else due.filter(next_at__lte=now + SOON)
 
 
 def _take(rows: list[DueCheck], now: datetime, lease: timedelta) -> list[Claim]:
-    claims = []
-    for row in rows:
-        won = DueCheck.objects.filter(pk=row.pk, fence=row.fence).update(fence=F("fence") + 1, next_at=now + lease)
-        if won == 1 and row.attempt_id is not None:
-            claims.append(Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1))
-    return claims
+    """Move the rows out of everybody's reach, those that somebody else has moved since they were read excepted."""
+    won: set[int] = set()
+    for start in range(0, len(rows), AT_ONCE):
+        won |= _moved(rows[start : start + AT_ONCE], now + lease)
+    return [
+        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1)
+        for row in rows
+        if row.pk in won and row.attempt_id is not None
+    ]
+
+
+def _moved(rows: Sequence[DueCheck], at: datetime) -> set[int]:
+    pairs = ", ".join(["(%s, %s)"] * len(rows))
+    told = [part for row in rows for part in (row.pk, row.fence)]
+    with connection.cursor() as cursor:
+        cursor.execute(MOVE + f"{pairs}) RETURNING id", [connection.ops.adapt_datetimefield_value(at), *told])
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def due_lanes(now: datetime) -> list[int]:
-    """Lanes that have an attempt to ask about."""
-    due = DueCheck.objects.filter(next_at__lte=now, attempt__isnull=False)
-    return list(due.order_by("lane").values_list("lane", flat=True).distinct())
+    """Lanes that have an attempt to ask about: of each account the first row is looked at, and no other."""
+    first = DueCheck.objects.filter(lane=OuterRef("pk"), attempt__isnull=False).order_by("next_at").values("next_at")
+    lanes = Integration.objects.alias(first_at=Subquery(first[:1])).filter(first_at__lte=now)
+    return list(lanes.order_by("pk").values_list("pk", flat=True))
 
 
 def is_asked_by(lane: int, at: datetime) -> bool:
     """Whether some attempt of the lane is asked about until then."""
-    return DueCheck.objects.filter(lane=lane, next_at__lte=at, attempt__isnull=False).exists()
+    return bool(_due_in(lane, at)[:1])
 
 
 def due_dispatches(now: datetime, limit: int) -> list[DueCheck]:
@@ -167,7 +187,12 @@ def plan_dispatch(order: Order, at: datetime) -> None:
 
 def drop_dispatch(order: Order) -> None:
     """Nothing of this order is left to send."""
-    DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).delete()
+    drop_dispatches([order.pk])
+
+
+def drop_dispatches(order_ids: Collection[int]) -> None:
+    """Nothing of these orders is left to send."""
+    DueCheck.objects.filter(order__in=order_ids, kind=DueKind.DISPATCH).delete()
 
 
 def plan_attempt(
@@ -204,3 +229,41 @@ def plan_attempt(
     if is_asked:
         fields |= {"asked_at": now, "asked": F("asked") + 1}
     return rows.filter(fence=row.fence).update(**fields, **news) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """The next time of a row whose attempt was asked about at `at` and whose answer was the one before."""
+
+    row: DueCheck
+    plan: Plan
+    at: datetime
+
+    def values(self) -> tuple[object, ...]:
+        """What the statement wants: the row, its fence, and what becomes of it."""
+        since = self.row.same_since or self.at
+        adapt = connection.ops.adapt_datetimefield_value
+        times = (adapt(self.plan.at), adapt(self.at), adapt(since))
+        return (self.row.pk, self.row.fence, str(self.plan.kind), self.plan.tries, self.plan.errors, *times)
+
+
+RESCHEDULE = (
+    "UPDATE orders_due_check SET kind = column3, tries = column4, errors = column5, next_at = column6, "
+    "asked_at = column7, asked = asked + 1, same_since = column8 FROM (VALUES "
+)
+
+
+def reschedule(times: Sequence[Reschedule]) -> set[int]:
+    """What `plan_attempt` writes after an unchanged answer, for many rows; those whose fence is another are left.
+
+    Returns the ids of these.
+    """
+    missed = {one.row.pk for one in times}
+    for start in range(0, len(times), AT_ONCE):
+        part = times[start : start + AT_ONCE]
+        rows = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(part))
+        sql = RESCHEDULE + f"{rows}) AS told WHERE id = column1 AND fence = column2 RETURNING id"
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [value for one in part for value in one.values()])
+            missed -= {pk for (pk,) in cursor.fetchall()}
+    return missed

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Event
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
 from apps.common import clock
 from apps.common.budget import Use
@@ -50,6 +52,10 @@ LOOK_EVERY = timedelta(seconds=1)
 """How often a sweep looks for lanes that have come due meanwhile."""
 WAIT_AT_MOST = timedelta(seconds=5)
 """A budget that is spent for longer than this is waited for by the next sweep."""
+DATABASE_AWAY_S = 2.0
+"""How long a database that does not answer is left alone."""
+NEVER = Event()
+"""Set by nobody."""
 
 
 @dataclass(slots=True)
@@ -90,13 +96,16 @@ def check_order(order_id: int, tenant_id: int | None = None, *, is_forced: bool 
 # --- the sweep
 
 
-def sweep(run_for: timedelta = RUN_FOR) -> Report:
-    """Dispatch and ask whatever is due until nothing is or the time is up. One copy runs, others return at once."""
+def sweep(run_for: timedelta = RUN_FOR, *, stop: Event = NEVER, own: str = "") -> Report:
+    """Dispatch and ask whatever is due until nothing is or the time is up. One copy runs, others return at once.
+
+    `stop` ends it after the turns of this moment; `own` is the token by which the caller is known, if it has one.
+    """
     started = clock.now()
-    token = heartbeats.take_token(SWEEP, started, TOKEN_FOR)
+    token = heartbeats.take_token(SWEEP, started, TOKEN_FOR, own)
     if not token:
         return Report(ran=False)
-    lanes = _Lanes(started + run_for, lambda now: heartbeats.keep_token(SWEEP, token, now, TOKEN_FOR))
+    lanes = _Lanes(started + run_for, lambda now: heartbeats.keep_token(SWEEP, token, now, TOKEN_FOR), stop)
     report = lanes.report
     try:
         lanes.run()
@@ -122,9 +131,9 @@ class _Lanes:
     Orders that have no account yet are one lane more.
     """
 
-    def __init__(self, until: datetime, may_go_on: Callable[[datetime], bool]) -> None:
+    def __init__(self, until: datetime, may_go_on: Callable[[datetime], bool], stop: Event) -> None:
         self.report = Report()
-        self._until, self._may_go_on = until, may_go_on
+        self._until, self._may_go_on, self._stop = until, may_go_on, stop
         self._running: dict[int, Future[Drained]] = {}
         self._not_before: dict[int, datetime] = {}
         self._more_at: dict[int, datetime] = {}
@@ -133,7 +142,7 @@ class _Lanes:
         """Go on until nothing is due, the time is up, or somebody else has taken over."""
         with ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as pool:
             try:
-                while (now := clock.now()) < self._until and self._may_go_on(now):
+                while not self._stop.is_set() and (now := clock.now()) < self._until and self._may_go_on(now):
                     self._start(pool, now)
                     if not self._running and not self._wait_for_budget(now):
                         break
@@ -146,7 +155,7 @@ class _Lanes:
     def _start(self, pool: ThreadPoolExecutor, now: datetime) -> None:
         for lane in due.due_lanes(now):
             if self._is_free(lane, now):
-                self._running[lane] = pool.submit(_in_thread, partial(drain, lane, self._until))
+                self._running[lane] = pool.submit(_in_thread, partial(drain, lane, self._until, self._stop))
         if self._is_free(DISPATCH_LANE, now) and due.due_dispatches(now, 1):
             self._running[DISPATCH_LANE] = pool.submit(_in_thread, dispatch_waiting)
 
@@ -183,11 +192,11 @@ def _in_thread(work: Callable[[], Drained]) -> Drained:
         connection.close()
 
 
-def drain(lane: int, until: datetime) -> Drained:
-    """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or the time is up."""
+def drain(lane: int, until: datetime, stop: Event) -> Drained:
+    """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or time or `stop` end it."""
     integration = Integration.objects.get(pk=lane)
     asked = 0
-    while (now := clock.now()) < until:
+    while not stop.is_set() and (now := clock.now()) < until:
         turn = claim_turn(integration, now)
         if not turn.claims:
             return Drained(asked, retry_at=turn.retry_at)
@@ -338,7 +347,7 @@ def ask_in_batches(batches: Sequence[Batch]) -> list[Answered]:
     """Every batch as one conversation, multiplexed; breaker and budget of each account hear how it went."""
     longest = max((batch.first.attempt.integration.caps().ask_timeout_s for batch in batches), default=0)
     jobs = [as_job(index, batch) for index, batch in enumerate(batches)]
-    results = ask_many(jobs, concurrency=4 * LANE_CONCURRENCY, total_timeout_s=2 * longest)
+    results = ask_many(jobs, concurrency=LANE_CONCURRENCY, total_timeout_s=2 * longest)
     answers = [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
     _tell_accounts([(answer, len(result.exchanges)) for answer, result in zip(answers, results, strict=True)])
     return answers
@@ -421,10 +430,26 @@ class AskGuard:
         return None if is_mine.exists() and holds.exists() else NotSentReason.SUPERSEDED
 
 
-def poll_forever(stop_after_s: float | None, pause_s: float) -> None:
-    """Sweep again and again in this process, without broker or beat, until `stop_after_s` seconds are over."""
+def poll_forever(stop_after_s: float | None, pause_s: float, stop: Event) -> None:
+    """Sweep again and again in this process, without broker or beat, until `stop` or `stop_after_s` seconds are over.
+
+    A database that is away is waited for: nothing is lost, because what is due stands there.
+    """
     ends_at = None if stop_after_s is None else time.monotonic() + stop_after_s
-    while ends_at is None or time.monotonic() < ends_at:
-        report = sweep()
+    own, is_lost = secrets.token_hex(8), False
+    while not stop.is_set() and (ends_at is None or time.monotonic() < ends_at):
+        close_old_connections()
+        try:
+            report = sweep(stop=stop, own=own)
+        except (OperationalError, InterfaceError) as error:
+            connections.close_all()
+            if not is_lost:
+                log.warning("poll_database_lost", error=type(error).__name__)
+            is_lost = True
+            stop.wait(DATABASE_AWAY_S)
+            continue
+        if is_lost:
+            log.warning("poll_database_back")
+        is_lost = False
         if not (report.asked or report.dispatched):
-            time.sleep(pause_s)
+            stop.wait(pause_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -39,9 +40,10 @@ class News:
     is_account_good: bool = False
 
     def class_digest(self) -> str:
-        """Sixteen hex digits that change when the class of the answer or its bytes change."""
+        """Eleven letters, 64 bits, that change when the class of the answer or its bytes change."""
         told = f"{self.result.outcome}:{self.barred or ''}:".encode()
-        return digest(told + (self.result.raw or body_of(self.exchange)))[:16]
+        eight = bytes.fromhex(digest(told + (self.result.raw or body_of(self.exchange)))[:16])
+        return urlsafe_b64encode(eight).decode().rstrip("=")
 
 
 def knowledge_of(exchange: Exchange | None) -> str:

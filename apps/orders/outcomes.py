@@ -19,16 +19,16 @@ from apps.common.backoff import error_gap_s
 from apps.common.checkpoints import checkpoint
 from apps.common.logs import get_logger
 from apps.common.money import BadAmount, Money, to_micros
-from apps.orders import due, ladder, machine, routing, targets, wake
+from apps.orders import due, ladder, machine, routing, targets, unchanged, wake
 from apps.orders.evidence import record_evidence, store_codes, was_sold_before
 from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.news import News
 from apps.orders.polling import learning
-from apps.orders.questions import facts_of
 from apps.orders.snapshot import paid_micros, record_snapshot
-from apps.orders.states import SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.standings import QUIET, attempt_fields, external_of, fold_units, is_first, standing_of
+from apps.orders.states import AttemptState, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Outlook, Tally, UnitFacts, tally
-from apps.orders.verdicts import Plan, Standing, Verdict, decide
+from apps.orders.verdicts import Plan, Verdict, decide
 from apps.providers import troubles
 from apps.providers.actions import UNASKABLE
 from apps.providers.contract import Outcome, Result
@@ -37,29 +37,6 @@ from apps.wallet import ledger
 log = get_logger(__name__)
 
 A, E = AttemptState, ExternalStatus
-
-EXTERNAL: dict[str, ExternalStatus] = {
-    "accepted": E.SENT,
-    "in_progress": E.PROCESSING,
-    "failed_once": E.PROCESSING,
-    "delivered": E.COMPLETED,
-    "delivered_without_code": E.COMPLETED,
-    "code_arrived": E.COMPLETED,
-    "partial_once": E.PROCESSING,
-    "partial": E.PARTIAL,
-    "refused": E.FAILED,
-    "failed": E.FAILED,
-    "absent": E.NOT_SENT,
-    "not_sent": E.NOT_SENT,
-    "in_doubt": E.UNKNOWN,
-    "not_found": E.UNKNOWN,
-    "reversed": E.REVERSED,
-}
-"""What people read of a piece of news; whatever is not here leaves the word as it was."""
-
-QUIET = frozenset({"in_progress", "unchanged", "no_information", "code_missing", "not_found", "not_asked"})
-"""News that, repeated, only counts on the due row."""
-
 
 DOUBTFUL = frozenset({"waiting:in_doubt"} | {f"waiting:{why}" for why in UNASKABLE})
 """Reasons of a review that last as long as an attempt is in doubt: nobody answers, or nobody may be asked."""
@@ -81,13 +58,17 @@ class Change:
 
 
 def apply(news: Sequence[News]) -> list[Change]:
-    """Apply every piece of news, all in one transaction. A poisonous one is bisected out and backs off alone."""
+    """Apply every piece of news, all in one transaction. A poisonous one is bisected out and backs off alone.
+
+    Returns what changed; news that only sets the next time is written for all its orders together, and is not in it.
+    """
     if not news:
         return []
     try:
         with transaction.atomic():
-            lock_orders({item.order_id for item in news})
-            changes = [_apply_one(item) for item in sorted(news, key=lambda item: (item.order_id, item.attempt_id))]
+            orders = lock_orders({item.order_id for item in news})
+            in_order = sorted(news, key=lambda item: (item.order_id, item.attempt_id))
+            changes = [_apply_one(item) for item in unchanged.put_off(in_order, orders, random.random)]
             checkpoint("apply.before_commit")
     except Exception as error:
         if len(news) == 1:
@@ -158,11 +139,13 @@ def settle(news: News) -> Change:
         held=Count("id", filter=Q(holds=True)),
         paid=Count("id", filter=Q(holds=True, unit__status=UnitStatus.HELD)),
     )
-    standing = _standing(order, attempt, row, units, news)
+    codes = OrderCode.objects.filter(attempt=attempt, is_quarantined=False).count()
+    wait = learning.load_wait(attempt, order.package.product_id, news)
+    standing = standing_of(order, attempt, row, units, codes, wait, news)
     verdict = decide(standing, news, random.random())
     taught = learning.observed(attempt, order.package.product_id, row, news, verdict)
     cost = _cost_fields(attempt, news, is_final=verdict.state is A.PARTIAL)
-    is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or _is_first(row, news)
+    is_told = verdict.said not in QUIET or verdict.state != attempt.state or bool(cost) or is_first(row, news)
     is_told |= verdict.not_found_since not in (None, standing.not_found_since)  # the first look that counts
     evidence = record_evidence(attempt, news) if is_told else None
     status_before = order.status
@@ -171,16 +154,16 @@ def settle(news: News) -> Change:
     _note_trouble(attempt, news)
     if news.verb != "place" and (is_moving or not order.provider_referans):
         save_provider_referans(order, attempt, news)
-    codes = store_codes(attempt, verdict.codes, is_quarantined=attempt.is_surplus, now=news.at)
-    if codes:
-        log.info("pin_stored", order=order.pk, attempt=attempt.pk, count=len(codes), shown="••••")
-    _open_cases(order, attempt, verdict, codes, news.at)
+    new = store_codes(attempt, verdict.codes, is_quarantined=attempt.is_surplus, now=news.at)
+    if new:
+        log.info("pin_stored", order=order.pk, attempt=attempt.pk, count=len(new), shown="••••")
+    _open_cases(order, attempt, verdict, new, news.at)
     result = _fold(order, verdict, news.at) if units["held"] else None
     _move_money(order, attempt, verdict, result, evidence, news.at)
     is_told |= _change_order(order, verdict, result, news.at)
     if verdict.state is A.IN_DOUBT and verdict.review and attempt.integration.caps().balance_check:
         ladder.record_comparison(order, attempt, news.at)
-    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(codes), taught)
+    return Change(order, attempt, news, verdict, result, evidence, status_before, is_told or bool(new), taught)
 
 
 def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: datetime) -> bool:
@@ -189,60 +172,11 @@ def _change_order(order: Order, verdict: Verdict, result: Tally | None, now: dat
         return False
     if order.status == OrderStatus.REVIEW and result.status is OrderStatus.PENDING:
         machine.change_order(order, OrderStatus.PROCESSING, ExternalStatus(order.external_status), "", now)
-    return machine.change_order(order, result.status, _external(order, verdict, result), result.reason, now)
-
-
-def _standing(order: Order, attempt: Attempt, row: DueCheck | None, units: dict[str, int], news: News) -> Standing:
-    caps = attempt.integration.caps()
-    asked_at = row.asked_at if row else None
-    return Standing(
-        state=AttemptState(attempt.state),
-        send_no=attempt.send_no,
-        needs_code=order.needs_code and not attempt.is_surplus,
-        codes=OrderCode.objects.filter(attempt=attempt, is_quarantined=False).count(),
-        units=units["all"],
-        order_in_review=order.status == OrderStatus.REVIEW,
-        order_deadline_at=order.deadline_at,
-        created_at=attempt.created_at,
-        doubt_since=attempt.doubt_since,
-        failed_seen_at=attempt.failed_seen_at,
-        delivered_at=attempt.delivered_at,
-        closed_at=attempt.closed_at,
-        tries=row.tries if row else 0,
-        errors=row.errors if row else 0,
-        caps=caps,
-        facts=facts_of(attempt, caps, units["held"] > 0, units["paid"] > 0, asked_at, news.at),
-        send_deadline_at=attempt.send_deadline_at,
-        is_resend=attempt.resent_at is not None,
-        not_found=attempt.not_found,
-        not_found_since=attempt.not_found_since,
-        delivered_units=attempt.delivered_units,
-        wait=learning.load_wait(attempt, order.package.product_id, news),
-    )
-
-
-def _is_first(row: DueCheck | None, news: News) -> bool:
-    return row is None or row.digest != news.class_digest()
+    return machine.change_order(order, result.status, external_of(order, verdict, result), result.reason, now)
 
 
 def _change_attempt(attempt: Attempt, verdict: Verdict, news: News, cost: dict[str, object]) -> None:
-    fields: dict[str, object] = {
-        name: getattr(verdict, name) for name in ("failed_seen_at", "not_found", "not_found_since", "delivered_units")
-    }
-    if news.verb == "place":
-        fields["answered_at"] = news.at
-    if verdict.informs and (verdict.said not in QUIET or not attempt.outcome):
-        fields.update(
-            outcome=news.result.outcome, reason_code=news.result.reason_code[:60], reason=news.result.reason[:300]
-        )
-    if verdict.state is A.IN_DOUBT and attempt.doubt_since is None:
-        fields["doubt_since"] = news.at
-    if verdict.state in (A.DELIVERED, A.PARTIAL) and attempt.delivered_at is None:
-        fields["delivered_at"] = news.at
-    if verdict.plan is None or verdict.plan.kind is DueKind.WATCH:
-        fields["closed_at"] = attempt.closed_at or news.at
-    fields.update(cost, is_surplus=attempt.is_surplus or verdict.is_late)
-    machine.change_attempt(attempt, verdict.state, **fields)
+    machine.change_attempt(attempt, verdict.state, **attempt_fields(attempt, verdict, news, cost))
     if verdict.is_reversed:
         machine.change_attempt(attempt, A.REVERSED)
 
@@ -352,22 +286,8 @@ def _review_of_others(order: Order) -> str:
 def unit_facts(order: Order) -> list[UnitFacts]:
     """Every unit of the order with the attempt that holds it; of a part delivery its first units are delivered."""
     links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt"))
-    holders = {link.unit_id: link.attempt for link in links if link.holds}
     codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
-    wanted = Counter(link.attempt_id for link in links)
-    place: Counter[int] = Counter()
-    facts = []
-    for unit in OrderUnit.objects.filter(order=order).order_by("n"):
-        holder = holders.get(unit.pk)
-        status = UnitStatus(unit.status)
-        if holder is None:
-            facts.append(UnitFacts(unit.pk, status, None, holder_has_code=False))
-            continue
-        place[holder.pk] += 1
-        delivered = (holder.delivered_units or 0) if holder.state == A.PARTIAL else wanted[holder.pk]
-        has_code, is_short = codes[holder.pk] >= delivered, place[holder.pk] > delivered
-        facts.append(UnitFacts(unit.pk, status, AttemptState(holder.state), has_code, is_short))
-    return facts
+    return fold_units(OrderUnit.objects.filter(order=order).order_by("n"), links, codes)
 
 
 def _move_money(
@@ -414,14 +334,6 @@ def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: E
 def known_cost(attempt: Attempt) -> Money:
     """What the purchase costs by the provider's word, else by the mapping's; zero when nobody said."""
     return Money(paid_micros(attempt) or 0, attempt.cost_currency)
-
-
-def _external(order: Order, verdict: Verdict, result: Tally) -> ExternalStatus:
-    if order.status in SETTLED and not verdict.is_reversed:
-        return ExternalStatus(order.external_status)
-    if result.status is OrderStatus.PARTIAL:
-        return E.PARTIAL
-    return EXTERNAL.get(verdict.said, ExternalStatus(order.external_status))
 
 
 # --- story

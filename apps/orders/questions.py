@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from apps.orders.purchase import purchase
 from apps.orders.states import AttemptState, UnitStatus
 from apps.providers.actions import Action, Facts, Known, Why, allowed
 from apps.providers.contract import Capabilities, OrderRef, Outcome, Result
+from apps.providers.models import Integration
 
 A = AttemptState
 
@@ -90,7 +91,8 @@ def not_asked(question: Question, now: datetime) -> News:
 def load_questions(claims: Sequence[Claim], now: datetime) -> list[Question]:
     """The claimed attempts with their accounts, how to ask about each, and whether that is allowed."""
     ids = [claim.attempt_id for claim in claims]
-    attempts = Attempt.objects.select_related("integration", "order").in_bulk(ids)
+    attempts = Attempt.objects.select_related("order").in_bulk(ids)
+    share_accounts(attempts.values())
     asked = dict(DueCheck.objects.filter(attempt__in=ids).values_list("attempt_id", "asked_at"))
     units: dict[int, list[tuple[bool, str]]] = {attempt_id: [] for attempt_id in ids}
     for attempt_id, holds, status in AttemptUnit.objects.filter(attempt__in=ids).values_list(
@@ -101,6 +103,14 @@ def load_questions(claims: Sequence[Claim], now: datetime) -> list[Question]:
         _question(claim, attempts[claim.attempt_id], units[claim.attempt_id], asked.get(claim.attempt_id), now)
         for claim in claims
     ]
+
+
+def share_accounts(attempts: Iterable[Attempt]) -> None:
+    """Give the attempts their accounts, of which there are few: attempts of one account have the same object."""
+    found = list(attempts)
+    accounts = Integration.objects.in_bulk({attempt.integration_id for attempt in found})
+    for attempt in found:
+        attempt.integration = accounts[attempt.integration_id]
 
 
 def _question(

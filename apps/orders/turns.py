@@ -13,7 +13,8 @@ from apps.providers.breaker import Standing, State
 from apps.providers.models import Integration
 from apps.providers.registry import has_wire
 
-LANE_CONCURRENCY = 16
+LANE_CONCURRENCY = 200
+"""Most requests of one turn, where the account's burst allows as many: each is a connection of its own."""
 
 
 @dataclass(frozen=True, slots=True)

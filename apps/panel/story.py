@@ -211,11 +211,17 @@ class Story:
         return any(not code.is_quarantined for code in self.codes)
 
 
+def load_due(order: Order) -> list[DueCheck]:
+    """What the order waits for, soonest first; found by its attempts and its one dispatch row."""
+    rows = DueCheck.objects.select_related("attempt__integration")
+    found = [*rows.filter(attempt__order=order), *rows.filter(order=order, kind=DueKind.DISPATCH)]
+    return sorted(found, key=lambda row: row.next_at)
+
+
 def load_story(order: Order, now: datetime) -> Story:
     """Read everything that is known of the order."""
     attempts = list(Attempt.objects.filter(order=order).select_related("integration").order_by("id"))
-    rows = DueCheck.objects.filter(order=order).select_related("attempt__integration").order_by("next_at")
-    dues = [as_due(row, order) for row in rows]
+    dues = [as_due(row, order) for row in load_due(order)]
     events = list(OrderEvent.objects.filter(order=order).select_related("attempt").order_by("id"))
     units = list(OrderUnit.objects.filter(order=order).order_by("n"))
     evidence = Evidence.objects.filter(order=order).select_related("attempt").order_by("id")

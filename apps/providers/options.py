@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from apps.providers.contract import Capabilities, Knob, PollPlan, contradictions
+from apps.providers.contract import Adapter, Capabilities, Knob, LocalAdapter, PollPlan, contradictions
 from apps.providers.registry import load_adapter
 
 SECONDS_OPTIONS = (
@@ -29,6 +31,7 @@ POLLING = Knob("choice", ("spec", "learned"))
 CAPS_FIELDS = frozenset(field.name for field in fields(Capabilities))
 LEAST_S = 0.05
 MOST_COUNT = 1000
+MOST_RATE = 100_000
 TEXT_LIMIT = 200
 
 
@@ -39,10 +42,17 @@ class BadOption(ValueError):
 def load_caps(kind: str, options: Mapping[str, object]) -> Capabilities:
     """What an account of `kind` can, after its `options`. Raises `BadOption`, which lists the known ones."""
     adapter = load_adapter(kind)
+    return _load_caps(adapter, adapter.caps, json.dumps(options))
+
+
+@functools.lru_cache(maxsize=256)
+def _load_caps(adapter: Adapter | LocalAdapter, own: Capabilities, told: str) -> Capabilities:
+    """The same, worked out once: a poller asks for it several times for each order."""
+    options: dict[str, object] = json.loads(told)
     checked: dict[str, Any] = {name: _checked(name, value, adapter.option_fields) for name, value in options.items()}
     poll = {name.removeprefix("poll_"): checked[name] for name in POLL_OPTIONS if name in checked}
     changed = {name: value for name, value in checked.items() if name in CAPS_FIELDS}
-    caps = replace(adapter.caps, poll=replace(adapter.caps.poll, **poll), **changed)
+    caps = replace(own, poll=replace(own.poll, **poll), **changed)
     for text in contradictions(caps):
         raise BadOption(f"these options cannot be true together: {text}")
     return caps
@@ -74,7 +84,7 @@ def _checked(name: str, value: object, knobs: Mapping[str, Knob]) -> object:
     if name == "polling":
         return _knob(name, value, POLLING)
     if name in RATE_OPTIONS:
-        return _number(name, value, "requests a second", MOST_COUNT)
+        return _number(name, value, "requests a second", MOST_RATE)
     if name in COUNT_OPTIONS:
         return _count(name, value)
     if name in FLAG_OPTIONS:

@@ -271,12 +271,12 @@ class TestTheCommand:
         monkeypatch.setattr(doctor, "CHECKS", checks)
 
     def test_says_that_all_is_well(self) -> None:
-        assert run("doctor") == "11 checks, 0 errors, 0 warnings.\n"
+        assert run("doctor") == "12 checks, 0 errors, 0 warnings.\n"
         assert json.loads(run("doctor", "--json")) == {"ok": True, "findings": []}
 
     def test_is_content_with_warnings(self) -> None:
         PackagePrice.objects.all().delete()
-        assert run("doctor").endswith("11 checks, 0 errors, 1 warnings.\n")
+        assert run("doctor").endswith("12 checks, 0 errors, 1 warnings.\n")
 
     def test_ends_with_one_after_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         PeriodicTask.objects.filter(name="heartbeat").delete()

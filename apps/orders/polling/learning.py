@@ -8,7 +8,7 @@ loses one round's completions and nothing else.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -75,12 +75,14 @@ def load_lesson(integration: Integration, product_id: int) -> Lesson:
     return Lesson(None, None, max((row.completions for row in rows.values()), default=0))
 
 
-def load_wait(attempt: Attempt, product_id: int, news: News) -> Wait | None:
+def load_wait(
+    attempt: Attempt, product_id: int, news: News, load: Callable[[Integration, int], Lesson] = load_lesson
+) -> Wait | None:
     """How long to wait after news that the attempt is in progress; None where the fixed schedule decides."""
     is_pending = news.result.outcome is Outcome.ACCEPTED and attempt.doubt_since is None
     if not is_pending or attempt.integration.asking().policy != "learned":
         return None
-    policy = load_lesson(attempt.integration, product_id).policy
+    policy = load(attempt.integration, product_id).policy
     return policy.wait(0.0 if news.verb == "place" else age_s(attempt, news.at)) if policy else None
 
 
