@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import connection
+from django.db import close_old_connections, connection
 
 from apps.common import clock
 from apps.common.budget import Use
@@ -425,6 +425,16 @@ def poll_forever(stop_after_s: float | None, pause_s: float) -> None:
     """Sweep again and again in this process, without broker or beat, until `stop_after_s` seconds are over."""
     ends_at = None if stop_after_s is None else time.monotonic() + stop_after_s
     while ends_at is None or time.monotonic() < ends_at:
-        report = sweep()
+        report = _sweep_or_tell()
+        close_old_connections()  # nothing else does that here: one that broke would stay broken
         if not (report.asked or report.dispatched):
             time.sleep(pause_s)
+
+
+def _sweep_or_tell() -> Report:
+    """One sweep. What stops it, a database that is away above all, does not end the process: the rows stay due."""
+    try:
+        return sweep()
+    except Exception as error:
+        log.exception("sweep_failed", error=type(error).__name__)
+        return Report(ran=False)

@@ -35,10 +35,14 @@ QUESTIONS = ("500", "html", "empty", "hang", "reset", "cut", "not_found", "unkno
 ACCOUNTS = ("client_api", "znet", "smm_v2", "digiflazz")
 
 
-def draw_fate(dice: random.Random) -> dict[str, Any]:
+REFUSALS = {"smm_v2": "other"}
+"""Of which class a refusal is; there, one about the product says that our mapping is wrong, and keeps orders away."""
+
+
+def draw_fate(dice: random.Random, account: str) -> dict[str, Any]:
     """One purchase's fate as the control API takes it; all is over within half a minute."""
     weights, places = zip(*PLACES, strict=True)
-    fate: dict[str, Any] = {"place": dice.choices(places, weights)[0], "refuse_class": "product"}
+    fate: dict[str, Any] = {"place": dice.choices(places, weights)[0], "refuse_class": REFUSALS.get(account, "product")}
     fate["complete_after_s"] = dice.choice((0.0, dice.uniform(0.5, 6), dice.uniform(3, 20)))
     fate["answer_delay_s"] = dice.choice((0.0, dice.uniform(0.1, 1.5)))
     if dice.random() < 0.08:
@@ -58,5 +62,5 @@ def script(control: ControlClient, seed: int, wishes: Sequence[Wish]) -> None:
         client = control.of(account)
         for wish in wishes:
             dice = random.Random(f"{seed}:fate:{wish.recipient}:{account}")
-            client.set_fate(recipient=wish.recipient, times=wish.quantity, **draw_fate(dice))
+            client.set_fate(recipient=wish.recipient, times=wish.quantity, **draw_fate(dice, account))
         client.close()
