@@ -40,8 +40,10 @@ log = get_logger(__name__)
 
 SWEEP = "check_pending_orders_batch"
 RUN_FOR = timedelta(seconds=50)
-TOKEN_FOR = timedelta(seconds=60)
-"""A copy that died keeps the others away no longer than this; one that is only slow is overtaken, which is harmless."""
+TOKEN_FOR = timedelta(seconds=15)
+"""A copy that died keeps the others away no longer than this; one that is only slow is overtaken, which is harmless.
+
+A running copy holds on to it every second."""
 
 DISPATCH_THREADS = 8
 DISPATCH_LANE = 0
