@@ -101,11 +101,11 @@ class Theatre:
 
     def transfers(self, order_id: int) -> dict[str, int]:
         """What was moved for the order, in micro-units, by kind."""
-        sql = (
-            "SELECT t.kind, sum(e.amount_micros) FROM wallet_transfer t JOIN wallet_entry e ON e.transfer_id = t.id "
-            f"WHERE t.subject_kind = 'order' AND e.amount_micros > 0 AND t.subject_id = {order_id} GROUP BY t.kind"
-        )
-        return {kind: int(amount) for kind, amount in self.hub.query(sql)}
+        sql = """
+            SELECT t.kind, sum(e.amount_micros) FROM wallet_transfer t JOIN wallet_entry e ON e.transfer_id = t.id
+            WHERE t.subject_kind = 'order' AND e.amount_micros > 0 AND t.subject_id = %d GROUP BY t.kind
+        """
+        return {kind: int(amount) for kind, amount in self.hub.query(sql % order_id)}
 
     def states(self, order_id: int) -> list[str]:
         """The states of the order's attempts."""
