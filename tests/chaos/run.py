@@ -116,7 +116,7 @@ def stage(folder: Path, plan: Plan, tell: Callable[[str], None]) -> Iterator[Sce
         for name in ("worker1", "worker2", "beat1", "beat2", "poll", "web"):
             scene.restart(name)
         wait_for(hub.is_ready, "the web server does not answer")
-        tell(f"everything is up in {folder}")
+        tell(f"everything is up in {folder}, PostgreSQL {postgres.pid}, Valkey {valkey.pid}")
         yield scene
 
 

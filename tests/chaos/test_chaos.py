@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from apps.proof.proxy import FaultProxy
 from tests.chaos import run
@@ -18,16 +23,14 @@ from tests.chaos.nemesis import LINE_FAULTS, PROCESS_FAULTS, Blow, Hand, Row, Sc
 from tests.chaos.real_hub import ROOT
 from tests.servers import ValkeyServer
 
+FINDINGS = ("double_purchases", "wrong_refunds", "lost_pins", "forgotten", "money_unexplained", "orphans")
 CLEAN: dict[str, Any] = {
     "orders": 1,
     "purchases": 1,
     "statuses": {"completed": 1},
     "in_doubt": {"znet": 1},
     "resolved_without_person": {"znet": 1},
-    "wrong": {
-        kind: []
-        for kind in ("double_purchases", "wrong_refunds", "lost_pins", "forgotten", "money_unexplained", "orphans")
-    },
+    "wrong": {kind: [] for kind in FINDINGS},
     "unwritten": [],
     "not_adopted": [],
     "late_sends": 0,
@@ -112,12 +115,10 @@ class TestAHand:
 class TestALineWithOpenConnections:
     def test_is_cut_clogged_and_halved(self) -> None:
         with ValkeyServer() as valkey, FaultProxy("127.0.0.1", valkey.port, speaks_http=False) as line:
-            client = redis.Redis(port=line.port, socket_timeout=20, retry=None)  # type: ignore[arg-type]
-            assert client.set("a", "1")
+            client = redis.Redis(port=line.port, socket_timeout=20, retry=Retry(NoBackoff(), 0))
+            first = client.client_id()
             line.cut()
-            with pytest.raises(redis.ConnectionError):
-                client.get("a")
-            assert client.get("a") == b"1"  # on a new connection
+            assert client.client_id() != first
             line.halve(1)
             with pytest.raises(redis.ConnectionError):
                 client.set("a", "2")
@@ -132,11 +133,12 @@ class TestALineWithOpenConnections:
             line.disarm()
             waiting.join(20)
             assert answers == [b"2"]
-            assert line.touched >= 3
+            assert line.touched == 3
             client.close()
 
 
 @pytest.mark.smoke
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes the Linux way")
 class TestAShortRun:
     def test_finds_nothing_wrong_and_leaves_nothing_behind(self) -> None:
         done = subprocess.run(
@@ -151,22 +153,30 @@ class TestAShortRun:
         result = json.loads(done.stdout.splitlines()[-1])
         assert result["orders"] == result["wishes"] > 10
         assert sum(toll["hit"] for toll in result["faults"].values()) >= 5
-        assert not servers_in(done.stderr)
+        assert not left_behind(done.stderr)
 
     def test_that_is_interrupted_leaves_nothing_behind(self) -> None:
         command = [sys.executable, "scripts/chaos.py", "--minutes", "5", "--seed", "7", "--json"]
-        run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        assert run.stderr is not None
-        up = run.stderr.readline()
-        run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=120)
-        assert up.startswith("everything is up")
-        assert run.returncode == 128 + signal.SIGINT
-        assert not servers_in(up + said)
+        chaos = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        assert chaos.stderr is not None
+        up = chaos.stderr.readline()
+        chaos.send_signal(signal.SIGINT)
+        _, said = chaos.communicate(timeout=120)
+        assert chaos.returncode == 128 + signal.SIGINT
+        assert not left_behind(up + said)
 
 
-def servers_in(said: str) -> list[str]:
-    """Processes that still run in the folder of a run, which it names in its first line."""
-    folder = next(line.split()[-1] for line in said.splitlines() if line.startswith("everything is up"))
-    listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if folder in line]
+def left_behind(said: str) -> list[str]:
+    """Processes of a run that still live: those with its folder in their arguments or environment, and its servers."""
+    up = re.search(r"everything is up in (\S+), PostgreSQL (\d+), Valkey (\d+)", said)
+    assert up is not None, said
+    folder, *servers = up.groups()
+    alive = [path for path in Path("/proc").glob("[0-9]*") if folder.encode() in words_of(path)]
+    return [path.name for path in alive] + [pid for pid in servers if b"order-hub" in words_of(Path("/proc", pid))]
+
+
+def words_of(process: Path) -> bytes:
+    """Arguments and environment; nothing of one that has ended, or that is somebody else's."""
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    return b""
