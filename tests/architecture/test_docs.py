@@ -147,7 +147,11 @@ class TestLinks:
 # --- commands
 
 
-HANDED_OVER = {"test.py": "_checks.py", "mutate_tables.py": "_mutants.py"}
+HANDED_OVER = {
+    "test.py": "_checks.py",
+    "mutate_tables.py": "_mutants.py",
+    "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
+}
 """Scripts that only make the environment, and the one that reads their arguments."""
 
 
