@@ -110,9 +110,13 @@ class Server(ABC):
 
     def stop(self) -> None:
         """Ends the server in good order (SIGINT: no new work, open connections cut), by force after 15 s."""
+        self.end(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
+
+    def end(self, number: signal.Signals) -> None:
+        """Ends the server with a signal of its own choice (PostgreSQL: SIGQUIT leaves at once), by force after 15 s."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
+        self._process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_IN)
         self.kill()

@@ -42,8 +42,10 @@ log = get_logger(__name__)
 
 SWEEP = "check_pending_orders_batch"
 RUN_FOR = timedelta(seconds=50)
-TOKEN_FOR = timedelta(seconds=60)
-"""A copy that died keeps the others away no longer than this; one that is only slow is overtaken, which is harmless."""
+TOKEN_FOR = timedelta(seconds=15)
+"""A copy that died keeps the others away no longer than this; one that is only slow is overtaken, which is harmless.
+
+A running copy holds on to it every second."""
 
 DISPATCH_THREADS = 8
 DISPATCH_LANE = 0
@@ -446,6 +448,10 @@ def poll_forever(stop_after_s: float | None, pause_s: float, stop: Event) -> Non
             if not is_lost:
                 log.warning("poll_database_lost", error=type(error).__name__)
             is_lost = True
+            stop.wait(DATABASE_AWAY_S)
+            continue
+        except Exception as error:
+            log.exception("sweep_failed", error=type(error).__name__)  # and the process goes on: the rows stay due
             stop.wait(DATABASE_AWAY_S)
             continue
         if is_lost:

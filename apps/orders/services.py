@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from apps.common import clock
 from apps.common.budget import Use
@@ -24,6 +25,7 @@ from apps.orders.dispatch.trace import Trace
 from apps.orders.due import Claim
 from apps.orders.models import Attempt
 from apps.orders.news import News
+from apps.orders.states import AttemptState
 from apps.providers import traffic
 from apps.providers.traffic import Heard
 
@@ -42,6 +44,14 @@ log = get_logger(__name__)
 
 LOST_TO_ANOTHER = frozenset({"DeadlockDetected", "SerializationFailure"})
 """Errors of PostgreSQL by which one of two transactions gives way: nothing was written, its due row stays due."""
+
+
+SETTLE_AGAIN_AFTER_S = (0.0, 1.0, 4.0)
+"""Pauses before an answer that could not be written is written again: a cut line, a restart of the database."""
+
+
+class SettledAlready(Exception):
+    """Somebody has applied news of this attempt meanwhile, or the commit was done and its answer lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +130,54 @@ def send_again(claim: Claim) -> News | None:
 def _settle(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) -> outcomes.Change | None:
     """Steps 12 to 15. What cannot be applied is kept as evidence; the attempt's due row finds out later."""
     try:
-        with transaction.atomic():
-            news = steps.read_answer(trace, attempt, sent, turn)
-            change = steps.apply_outcome(trace, attempt, news)
-            steps.write_story(trace, change)
-            steps.schedule_check(trace, change)
+        change = _settle_persistently(trace, attempt, sent, turn)
     except Exception as error:
         log.exception("settle_failed", order=attempt.order_id, attempt=attempt.pk, error=type(error).__name__)
         outcomes.keep_answer(steps.as_news(attempt, sent, turn))
         return None
     hints.match_early(attempt, clock.now())
     return change
+
+
+def _settle_persistently(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) -> outcomes.Change:
+    """Settle, and once more on a fresh connection for each pause if the database was lost: the answer is only here."""
+    for pause_s in SETTLE_AGAIN_AFTER_S:
+        told = len(trace.steps)
+        try:
+            return _settle_once(trace, attempt, sent, turn)
+        except (InterfaceError, OperationalError) as error:
+            if not _has_given_way(error):
+                raise
+            log.warning("settle_again", order=attempt.order_id, attempt=attempt.pk, error=type(error).__name__)
+        time.sleep(pause_s)
+        if not _is_unsettled(attempt):
+            raise SettledAlready(f"attempt {attempt.pk}")
+        del trace.steps[told:]
+    return _settle_once(trace, attempt, sent, turn)
+
+
+def _settle_once(trace: Trace, attempt: Attempt, sent: steps.Sent, turn: steps.Turn) -> outcomes.Change:
+    with transaction.atomic():
+        news = steps.read_answer(trace, attempt, sent, turn)
+        change = steps.apply_outcome(trace, attempt, news)
+        steps.write_story(trace, change)
+        steps.schedule_check(trace, change)
+    return change
+
+
+def _has_given_way(error: Exception) -> bool:
+    """Whether nothing is known against trying again: the connection is gone, or another transaction went first."""
+    connection.close_if_unusable_or_obsolete()
+    return connection.connection is None or type(error.__cause__).__name__ in LOST_TO_ANOTHER
+
+
+def _is_unsettled(attempt: Attempt) -> bool:
+    """Whether the attempt is as it was sent; a commit whose answer was lost may have been done. True: nobody says."""
+    try:
+        return Attempt.objects.filter(pk=attempt.pk, state=AttemptState.SENDING, send_no=attempt.send_no).exists()
+    except (InterfaceError, OperationalError):
+        connection.close_if_unusable_or_obsolete()
+        return True
 
 
 def _failed(trace: Trace, order_id: int, error: Exception, now: datetime) -> Dispatched:

@@ -94,6 +94,15 @@ class Rule:
 
 
 @dataclass(slots=True)
+class Live:
+    """What happens to the bytes of connections that are open already."""
+
+    may_flow: asyncio.Event = field(default_factory=asyncio.Event)
+    delay_s: float = 0
+    halve: int = 0  # so many of the next answers are cut in the middle
+
+
+@dataclass(slots=True)
 class Exchange:
     """One request on its way, with the client's connection."""
 
@@ -123,7 +132,10 @@ class FaultProxy:
         """The path of every request that arrived, in order; its query, which has credentials, is not kept."""
         self.forwarded: list[str] = []
         """The path of every request that was passed on."""
+        self.touched = 0
+        """How often a fault met something: a request, a piece of bytes, an open connection."""
         self._rules: list[Rule] = []
+        self._live = Live()
         self._answers: dict[str, bytes] = {}
         self._swap: Swap | None = None
         self._loop = asyncio.new_event_loop()
@@ -141,13 +153,43 @@ class FaultProxy:
         self._rules.insert(0, Rule(Fault(fault) if isinstance(fault, Http) else fault, match, times))
 
     def disarm(self) -> None:
-        """Behave from now on."""
+        """Behave from now on; what was held back flows on."""
         self._rules.clear()
+        self._live.delay_s, self._live.halve = 0, 0
+        self._in_loop(self._live.may_flow.set)
+
+    def cut(self) -> None:
+        """Reset every connection that is open now, on both sides."""
+        self._in_loop(self._cut)
+
+    def clog(self) -> None:
+        """Let no byte pass in any direction, on open and new connections, until `disarm`."""
+        self._in_loop(self._live.may_flow.clear)
+
+    def slow(self, delay_s: float) -> None:
+        """Hold back every piece of bytes so long."""
+        self._live.delay_s = delay_s
+
+    def halve(self, times: int) -> None:
+        """Cut the next answers in the middle, and reset their connections: what was asked for has been done."""
+        self._live.halve = times
 
     def __enter__(self) -> Self:
         self._thread.start()
         self._started.wait()
+        self._in_loop(self._live.may_flow.set)
         return self
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        """Do it in the thread of the proxy, and return when it is done."""
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (call(), done.set()))
+        done.wait(LET_SWAP_WITHIN_S)
+
+    def _cut(self) -> None:
+        self.touched += len(self._tasks)
+        for task in self._tasks:
+            task.cancel()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -176,7 +218,7 @@ class FaultProxy:
         self._tasks.add(task)
         try:
             await (self._exchange(reader, writer) if self.speaks_http else self._pump_both(reader, writer))
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             reset(writer)
         finally:
             self._tasks.discard(task)
@@ -186,6 +228,7 @@ class FaultProxy:
         for rule in self._rules:
             if rule.match in path and rule.times != 0:
                 rule.times = None if rule.times is None else rule.times - 1
+                self.touched += 1
                 return rule.fault
         return None
 
@@ -247,12 +290,28 @@ class FaultProxy:
         there, back = await asyncio.open_connection(*self.there)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(pump(reader, back, Line()))
-                both.create_task(pump(there, writer, line))
+                both.create_task(pump(reader, back, Line(), self._hold_back))
+                both.create_task(pump(there, writer, line, self._spoil))
         except* OSError:
             reset(writer)
         finally:
             back.close()
+
+    async def _hold_back(self, data: bytes) -> bytes:
+        """One piece of bytes, as late as it has to be."""
+        self.touched += bool(self._live.delay_s or not self._live.may_flow.is_set())
+        await asyncio.sleep(self._live.delay_s)
+        await self._live.may_flow.wait()
+        return data
+
+    async def _spoil(self, data: bytes) -> bytes:
+        """One piece of an answer. Raises `Halved` for what is left of one that is to be cut."""
+        data = await self._hold_back(data)
+        if self._live.halve and len(data) > 1:
+            self._live.halve -= 1
+            self.touched += 1
+            raise Halved(data[: len(data) // 2])
+        return data
 
 
 # --- bytes
@@ -299,13 +358,26 @@ async def finish(writer: asyncio.StreamWriter, line: Line) -> None:
         await asyncio.sleep(line.latency_s)
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Line) -> None:
+class Halved(ConnectionError):
+    """An answer that is cut here; the argument is what still goes out."""
+
+
+async def pump(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    line: Line,
+    spoil: Callable[[bytes], Awaitable[bytes]],
+) -> None:
     """Carry bytes one way until they end; the limit counts all of them."""
     await asyncio.sleep(line.latency_s)
     left = line.limit_bytes
     while data := await reader.read(min(CHUNK, line.slice_bytes)):
         data = data if left is None else data[:left]
-        writer.write(data)
+        try:
+            writer.write(await spoil(data))
+        except Halved as halved:
+            writer.write(halved.args[0])
+            raise
         await writer.drain()
         left = None if left is None else left - len(data)
         if left == 0:

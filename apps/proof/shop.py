@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -93,8 +94,11 @@ class Wish:
         return NewOrder(self.ware.name, self.quantity, {"player_id": self.recipient})
 
 
-def open_shop() -> Shop:
-    """Make everything that orders need; the database is empty before."""
+def open_shop(host: str = HOST, options: Mapping[str, object] | None = None) -> Shop:
+    """Make everything that orders need; the database is empty before.
+
+    `host` is where all dialects are served; `options` are those of every account that has a wire.
+    """
     tenant = Tenant.objects.create(name="Proof", slug="proof", currency=CURRENCY, rate_max_age_hours=8760)
     customers = [_customer(tenant, number) for number in range(3)]
     shop = Shop(tenant, customers)
@@ -109,7 +113,7 @@ def open_shop() -> Shop:
             created_at=clock.now(),
         )
     for kind in ACCOUNTS:
-        shop.accounts[kind] = _account(tenant, kind)
+        shop.accounts[kind] = _account(tenant, kind, host, options or {})
     for ware in WARES:
         _ware(shop, ware)
     _fill_shelf(shop.accounts["stock"])
@@ -124,17 +128,18 @@ def _customer(tenant: Tenant, number: int) -> Customer:
     return customer
 
 
-def _account(tenant: Tenant, kind: str) -> Integration:
+def _account(tenant: Tenant, kind: str, host: str, options: Mapping[str, object]) -> Integration:
     known = ACCOUNTS[kind]
     has_wire = "secrets" in known
     account = Integration(
         tenant=tenant,
         name=kind,
         kind=kind,
-        base_url=f"{HOST}/{kind}{known.get('path', '')}" if has_wire else "",
+        base_url=f"{host}/{kind}{known.get('path', '')}" if has_wire else "",
         login=known.get("login", ""),
         currency=known["currency"],
         is_local=has_wire,
+        options=dict(options) if has_wire else {},
     )
     if has_wire:
         account.set_secrets(known["secrets"])

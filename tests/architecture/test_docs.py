@@ -154,7 +154,11 @@ def our_folders() -> Iterator[tuple[str, list[str], list[str]]]:
 # --- commands
 
 
-HANDED_OVER = {"test.py": "_checks.py", "mutate_tables.py": "_mutants.py"}
+HANDED_OVER = {
+    "test.py": "_checks.py",
+    "mutate_tables.py": "_mutants.py",
+    "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
+}
 """Scripts that only make the environment, and the one that reads their arguments."""
 
 

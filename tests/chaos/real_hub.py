@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,26 @@ print(demo.issue_demo_key(demo.load_demo(sys.argv[1], clock.now()), clock.now())
 
 
 class RealHub:
-    """Starts and stops the processes; asks their database directly."""
+    """Starts and stops the processes; asks their database directly.
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str, simulator_url: str) -> None:
+    `set_up` are Python's arguments; the last line that it prints is kept as `key`. `through` are settings of the
+    processes alone, which may reach their servers by another way than the set-up and the questions do.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        redis_url: str,
+        set_up: Sequence[str],
+        through: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.database_url = database_url
         own = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "HUB_DATA_DIR": str(folder), "LOG_FORMAT": "json"}
         self.env = {**os.environ, **own, "DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONUNBUFFERED": "1"}
-        self.key = self.run(["-c", SET_UP, simulator_url]).strip().splitlines()[-1]
+        self.key = self.run(list(set_up)).strip().splitlines()[-1]
+        self.env_of_processes = {**self.env, **(through or {})}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.url = ""
 
@@ -66,47 +79,73 @@ class RealHub:
         """Start one process, in a group of its own, with its output in a file."""
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", *arguments], env=self.env, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, *arguments],
+            env=self.env_of_processes,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         log.close()
 
     def start_web(self, port: int) -> None:
         """gunicorn with one process and four threads; returns when it answers."""
+        self.launch_web(port)
+        wait_for(self.is_ready, "the web server does not answer")
+
+    def launch_web(self, port: int) -> None:
+        """The same, without waiting for it."""
         self.url = f"http://127.0.0.1:{port}"
-        self.start(
-            "web", "gunicorn", "config.wsgi:application", "-b", f"127.0.0.1:{port}", "-k", "gthread", "--threads", "4"
-        )
-        wait_for(self._is_ready, "the web server does not answer")
+        bind = ("-b", f"127.0.0.1:{port}", "-k", "gthread", "--threads", "4")
+        self.start("web", "-m", "gunicorn", "config.wsgi:application", *bind)
 
-    def start_worker(self, name: str) -> None:
-        """One Celery worker for all queues, prefork with four processes."""
-        queues = "dispatch,check,poll,notify"
-        self.start(
-            name, "celery", "-A", "celery_app", "worker", "-Q", queues, "-c", "4", "-n", f"{name}@%h", "-l", "WARNING"
-        )
+    def start_worker(self, name: str, children: int = 4) -> None:
+        """One Celery worker for all queues, prefork with so many processes."""
+        what = ("-Q", "dispatch,check,poll,notify", "-c", str(children), "-n", f"{name}@%h", "-l", "WARNING")
+        self.start(name, "-m", "celery", "-A", "celery_app", "worker", *what)
 
-    def start_beat(self) -> None:
+    def start_beat(self, name: str = "beat") -> None:
         """One beat with the schedule in the database."""
-        self.start(
-            "beat", "celery", "-A", "celery_app", "beat", "-l", "WARNING", "--pidfile", "", "--max-interval", "1"
-        )
+        how = ("-l", "WARNING", "--pidfile", "", "--max-interval", "1")
+        self.start(name, "-m", "celery", "-A", "celery_app", "beat", *how)
+
+    def start_poll(self, name: str = "poll") -> None:
+        """The resident sweep, which needs neither broker nor beat."""
+        self.start(name, "manage.py", "poll")
 
     def kill(self, name: str) -> None:
         """SIGKILL the process with all its children, and wait until they are gone."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(STOP_WITHIN_S)
 
-    def stop(self) -> None:
-        """End everything that was started."""
-        for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to the process and all its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.processes[name].pid, number)
+
+    def kill_one(self, pid: int) -> None:
+        """SIGKILL a single process, which is a child of one of ours."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def children(self, name: str) -> list[int]:
+        """The ids of the processes that this one has started."""
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [line.split() for line in listed.splitlines()]
+        return [int(pid) for pid, parent in pairs if int(parent) == self.processes[name].pid]
+
+    def stop(self, within_s: float = STOP_WITHIN_S) -> None:
+        """End everything that was started: in good order, and by force what takes longer than `within_s`."""
+        for name in self.processes:
+            self.signal(name, signal.SIGCONT)
+            self.signal(name, signal.SIGTERM)
+        deadline = time.monotonic() + within_s
         for name, process in list(self.processes.items()):
-            try:
-                process.wait(STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                self.kill(name)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - time.monotonic(), 0))
+            self.kill(name)  # its children, too, where it left some
 
     def order(self, player: str, package: str = "pubg-60") -> int:
         """Place one order over HTTP and return its id."""
@@ -135,10 +174,11 @@ class RealHub:
         """Everything the processes wrote, for secrets to be searched and failures to be read."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether the web server answers."""
         try:
             return requests.get(f"{self.url}/livez", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
 
@@ -161,7 +201,7 @@ def real_hub(folder: Path) -> Iterator[tuple[RealHub, SimulatorProcess, ValkeySe
         SimulatorProcess(truth=folder / "truth.jsonl", login="demo", password="demo-secret") as simulator,
     ):
         database = postgres.create_database(f"hub_{secrets.token_hex(4)}")
-        hub = RealHub(folder, database, valkey.url, simulator.url)
+        hub = RealHub(folder, database, valkey.url, ["-c", SET_UP, simulator.url])
         try:
             yield hub, simulator, valkey
         finally:

@@ -11,7 +11,8 @@ import redis
 from tests.chaos.real_hub import RealHub, real_hub, wait_for
 from tests.servers import free_port
 
-ORDERS = 50
+ORDERS = 30
+BEFORE_THE_KILL = 20
 FATES = (
     {"complete_after_s": 0, "answer_delay_s": 0.3},
     {"complete_after_s": 2, "answer_delay_s": 0.3},
@@ -33,20 +34,20 @@ class TestAKilledWorker:
             for player in players:
                 simulator.set_fate(recipient=player, **dice.choices(FATES, weights=(5, 3, 1, 1))[0])
             hub.start_web(free_port())
-            hub.start_worker("worker1")
+            hub.start_worker("worker1", children=2)
             hub.start_beat()
-            place_orders(hub, players[:30])
-            wait_for(lambda: _count(hub, "state <> 'sending'") >= 8, "the worker sends nothing")
+            place_orders(hub, players[:BEFORE_THE_KILL])
+            wait_for(lambda: _count(hub, "state <> 'sending'") >= 5, "the worker sends nothing")
             wait_for(lambda: _count(hub, "state = 'sending'") >= 1, "nothing is being sent")
             hub.kill("worker1")
             in_sending = _count(hub, "state = 'sending'")
-            place_orders(hub, players[30:])
-            hub.start_worker("worker2")
-            wait_for(lambda: _count(hub, "state = 'delivered'") >= 20, "the second worker does nothing", 90)
+            place_orders(hub, players[BEFORE_THE_KILL:])
+            hub.start_worker("worker2", children=2)
+            wait_for(lambda: _count(hub, "state = 'delivered'") >= 15, "the second worker does nothing", 90)
             redis.Redis.from_url(valkey.url).flushall()
             open_orders = "SELECT id FROM product_orders WHERE status NOT IN ('completed', 'rejected', 'review')"
             wait_for(lambda: not hub.query(open_orders), "some orders are still open", 150)
-            hub.stop()
+            hub.stop(within_s=5)
             count, problems = hub.recount(simulator.truth_path)
             logs = hub.logs()
             given = {pin for entry in simulator.truth() for pin in entry.get("planned_pins", [])}

@@ -15,7 +15,7 @@ from apps.common.checkpoints import CHECKPOINTS
 from apps.journal.models import Heartbeat
 from apps.orders import monitoring, services
 from apps.orders.creation import NewOrder
-from apps.orders.models import Attempt, Evidence, Order
+from apps.orders.models import Attempt, Evidence, Order, OrderEvent
 from apps.providers.models import Integration
 from tests.factories import (
     Shop,
@@ -244,6 +244,39 @@ class TestACommit:
         assert stage.truth("asked") == []
         assert Attempt.objects.count() == 0
         assert standing_of(order) == ("pending", "not_sent", "waiting:internal_error")
+
+
+@pytest.mark.postgres
+class TestASettlementWithoutItsConnection:
+    @pytest.mark.parametrize("name", ["dispatch.after_send", "settle.before_commit"])
+    def test_is_done_on_another_one(self, stage: Stage, name: str) -> None:
+        life = Life(stage)
+        order = services.create_order(life.shop.customer, life.wish, "one-wish", clock.now()).order
+        checkpoints.set_hook(hook_at(name, 1, connection.connection.close))
+        assert services.try_auto_dispatch(order.pk).said == "accepted"
+        checkpoints.set_hook(None)
+        assert Attempt.objects.get(order=order).state == "accepted"
+        told = [event.data["steps"] for event in OrderEvent.objects.filter(order=order) if "steps" in event.data]
+        assert [[step["n"] for step in steps] for steps in told] == [list(range(1, 16))]
+        stage.run_until_quiet()
+        check_whole(stage, order)
+
+    def test_is_not_done_again_where_it_was_done(self, stage: Stage) -> None:
+        life = Life(stage)
+        order = services.create_order(life.shop.customer, life.wish, "one-wish", clock.now()).order
+        checkpoints.set_hook(hook_at("settle.after_commit", 1, lose_what_was_committed))
+        assert services.try_auto_dispatch(order.pk).said == "set_aside"
+        checkpoints.set_hook(None)
+        assert Attempt.objects.get(order=order).state == "accepted"
+        assert len([kind for kind in story_of(order) if kind != "created"]) == 1
+        stage.run_until_quiet()
+        check_whole(stage, order)
+
+
+def lose_what_was_committed() -> None:
+    """The commit was done, and the connection breaks before its answer is there."""
+    connection.close()
+    raise OperationalError("server closed the connection unexpectedly")
 
 
 class TestASettlementThatFails:
