@@ -21,7 +21,7 @@ def livez(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(_request: HttpRequest) -> JsonResponse:
     """Whether this process can take orders: 200 or 503 with the reasons."""
-    problems = health.not_ready()
+    problems = health.not_ready(clock.now())
     return JsonResponse({"ok": not problems, "problems": problems}, status=503 if problems else 200)
 
 

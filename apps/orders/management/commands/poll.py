@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.common import processes
 from apps.orders import monitoring
 
 PAUSE_S = 1.0
@@ -27,6 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, seconds: float | None, **options: Any) -> None:
         if seconds is not None and not seconds > 0:
             raise CommandError("--seconds must be above zero")
+        processes.started.send(sender=type(self))
         try:
             monitoring.poll_forever(stop_after_s=seconds, pause_s=PAUSE_S)
         except KeyboardInterrupt:
