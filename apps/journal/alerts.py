@@ -56,9 +56,9 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 KINDS: dict[str, Kind] = {
     "loop_silent": Kind(CRITICAL, _("“%(loop)s” has not been heard of for %(time)s. Orders wait until it runs again.")),
-    "orders_overdue": Kind(CRITICAL, _("%(count)s orders wait longer than they should, the first for %(time)s.")),
-    "in_doubt_old": Kind(CRITICAL, _("%(count)s purchases are in doubt, the first for %(time)s. The money is held.")),
-    "review_waiting": Kind(WARNING, _("%(count)s orders wait for a person (%(reason)s), the first for %(time)s.")),
+    "orders_overdue": Kind(CRITICAL, _("Orders that wait longer than they should: %(count)s, the first for %(time)s.")),
+    "in_doubt_old": Kind(CRITICAL, _("Purchases in doubt: %(count)s, the first for %(time)s. The money is held.")),
+    "review_waiting": Kind(WARNING, _("Orders that wait for a person (%(reason)s): %(count)s, the first for %(time)s.")),
     "breaker_open": Kind(WARNING, _("Provider account %(account)s (%(kind)s) has not answered for %(time)s.")),
     "account_paused": Kind(
         WARNING, _("Provider account %(account)s (%(kind)s) takes no orders because of our balance or login there.")
@@ -70,10 +70,10 @@ KINDS: dict[str, Kind] = {
     "webhooks_silent": Kind(
         WARNING, _("The webhooks of provider account %(account)s (%(kind)s) have stopped. Its orders are asked about.")
     ),
-    "books_wrong": Kind(CRITICAL, _("The money does not add up: %(count)s disagreements.")),
+    "books_wrong": Kind(CRITICAL, _("The money does not add up. Disagreements: %(count)s.")),
     "transaction_long": Kind(WARNING, _("A transaction in the database has been open for %(time)s.")),
     "schedule_disabled": Kind(CRITICAL, _("“%(task)s” is missing or disabled in the schedule.")),
-    "stock_low": Kind(WARNING, _("Shelf %(shelf)s of stock account %(account)s is low: %(count)s codes left.")),
+    "stock_low": Kind(WARNING, _("Shelf %(shelf)s of stock account %(account)s is low. Codes left: %(count)s.")),
 }
 """Every kind of alert. A test asserts that each has a rule that finds it, and a heading in the runbook."""
 

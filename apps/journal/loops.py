@@ -61,7 +61,6 @@ LABELS: Mapping[str, Promise] = {
     BEAT: _("schedule (Celery Beat)"),
     WORKER_PROCESS: _("worker process"),
     HOOKS: _("webhooks of providers"),
-    DISPATCH: _("sending of orders"),
 }
 """The loops as people read them."""
 

@@ -9,6 +9,7 @@ import hmac
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import Error, connection
@@ -100,10 +101,10 @@ def build_labels() -> tuple[str, ...]:
     return running_build(), platform.python_version(), connection.vendor
 
 
-Series = Mapping[tuple[str, ...], float | None]
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 
-def _gauge(name: str, says: str, series: Series, labels: tuple[str, ...] = ()) -> Metric:
+def _gauge(name: str, says: str, series: Mapping[Labels, float | None], labels: tuple[str, ...] = ()) -> Metric:
     """A gauge; what is not known has no value."""
     family = GaugeMetricFamily(name, says, labels=labels)
     for values, value in series.items():

@@ -415,8 +415,8 @@ class TestAMessage:
         assert [line["occasion"] for line in logs if line["event"] == "alert"] == ["opened", "closed"]
         assert [one["occasion"] for one in hook.got] == ["opened", "closed"]
         assert [one.subject for one in mail.outbox] == [
-            "[critical] The money does not add up: 1 disagreements.",
-            "[over] The money does not add up: 1 disagreements.",
+            "[critical] The money does not add up. Disagreements: 1.",
+            "[over] The money does not add up. Disagreements: 1.",
         ]
         assert mail.outbox[0].to == ["ops@example.com"]
         assert AlertNotice.objects.filter(told_at=None).count() == 0
@@ -431,7 +431,7 @@ class TestAMessage:
             {
                 "chat_id": "-100200",
                 "text": (
-                    "[critical] The money does not add up: 1 disagreements.\nSince 2026-03-02 09:00:00 UTC.\n"
+                    "[critical] The money does not add up. Disagreements: 1.\nSince 2026-03-02 09:00:00 UTC.\n"
                     "What to do: https://git.example.com/hub/docs/ALERTS.md#books_wrong"
                 ),
                 "rule": "books_wrong",

@@ -111,8 +111,13 @@ class TestReadyz:
         self, web: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[str] = []
-        monkeypatch.setattr(health, "unapplied_migrations", lambda: asked.append("migrations") or [])
-        monkeypatch.setattr(health, "unreadable_secrets", lambda: asked.append("secrets") or [])
+
+        def ask(what: str) -> list[str]:
+            asked.append(what)
+            return []
+
+        monkeypatch.setattr(health, "unapplied_migrations", lambda: ask("migrations"))
+        monkeypatch.setattr(health, "unreadable_secrets", lambda: ask("secrets"))
         with time_machine.travel(START, tick=False) as traveller:
             for second in (0, 4, 9.9, 10):
                 traveller.move_to(START + timedelta(seconds=second))

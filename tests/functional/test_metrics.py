@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from prometheus_client.metrics_core import Metric
@@ -95,22 +95,12 @@ class TestReading:
 
     def test_tells_when_the_database_is_gone(self, web: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(now: object) -> None:
-            raise connections["default"].Database.OperationalError("secret-host")
+            raise OperationalError("secret-host")
 
-        monkeypatch.setattr(metrics, "load_facts", refuse_as_django(refuse))
+        monkeypatch.setattr(metrics, "load_facts", refuse)
         families = scrape()
         assert value(families, "hub_database_up") == 0
         assert set(families) == {"hub_build_info", "hub_database_up"}
-
-
-def refuse_as_django(refuse: Any) -> Any:
-    """The driver's error as Django raises it."""
-
-    def load(now: object) -> None:
-        with connection.wrap_database_errors:
-            refuse(now)
-
-    return load
 
 
 class TestTheNumbers:
@@ -200,8 +190,8 @@ class TestTheAnswers:
     def test_are_counted_once_when_they_are_settled(self, stage: Stage) -> None:
         answers.count_new(clock.now())
         shop = make_shop(stage.url)
-        for fate in ({}, {}, {"place": "unlisted_text"}):
-            services.try_auto_dispatch(stage.order(shop, **fate).pk)
+        for order in (stage.order(shop), stage.order(shop), stage.order(shop, place="unlisted_text")):
+            services.try_auto_dispatch(order.pk)
         answers.count_new(clock.now())
         assert value(scrape(), "hub_provider_answers_total", kind="znet", verb="place", outcome="accepted") is None
         stage.traveller.shift(SETTLES_AFTER.total_seconds())
