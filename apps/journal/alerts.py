@@ -58,7 +58,7 @@ KINDS: dict[str, Kind] = {
     "loop_silent": Kind(CRITICAL, _("“%(loop)s” has not been heard of for %(time)s. Orders wait until it runs again.")),
     "orders_overdue": Kind(CRITICAL, _("Orders that wait longer than they should: %(count)s, the first for %(time)s.")),
     "in_doubt_old": Kind(CRITICAL, _("Purchases in doubt: %(count)s, the first for %(time)s. The money is held.")),
-    "review_waiting": Kind(WARNING, _("Orders that wait for a person (%(reason)s): %(count)s, the first for %(time)s.")),
+    "review_waiting": Kind(WARNING, _("Orders waiting for a person (%(reason)s): %(count)s, the first for %(time)s.")),
     "breaker_open": Kind(WARNING, _("Provider account %(account)s (%(kind)s) has not answered for %(time)s.")),
     "account_paused": Kind(
         WARNING, _("Provider account %(account)s (%(kind)s) takes no orders because of our balance or login there.")
