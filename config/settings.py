@@ -172,7 +172,7 @@ CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "apps.ops.beating:BeatingScheduler"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
     {
         "visibility_timeout": 600,
@@ -186,6 +186,31 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
     else {"polling_interval": 0.02}
 )
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+
+# --- health, metrics, alerts
+
+LOOP_SILENT_AFTER_S = env.int("LOOP_SILENT_AFTER_S", default=60)
+PROCESS_SILENT_AFTER_S = env.int("PROCESS_SILENT_AFTER_S", default=15)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+ALERT_EVERY_S = min(env.int("ALERT_EVERY_S", default=5), 15)
+ALERT_OVERDUE_AFTER_S = env.int("ALERT_OVERDUE_AFTER_S", default=120)
+ALERT_IN_DOUBT_AFTER_S = env.int("ALERT_IN_DOUBT_AFTER_S", default=1800)
+ALERT_REVIEW_AFTER_S = env.int("ALERT_REVIEW_AFTER_S", default=14400)
+ALERT_BREAKER_AFTER_S = env.int("ALERT_BREAKER_AFTER_S", default=120)
+ALERT_TRANSACTION_AFTER_S = env.int("ALERT_TRANSACTION_AFTER_S", default=60)
+ALERT_LANGUAGE = env.str("ALERT_LANGUAGE", default="en")
+ALERT_DOCS_URL = env.str("ALERT_DOCS_URL", default="")
+ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
+ALERT_WEBHOOK_CHAT_ID = env.str("ALERT_WEBHOOK_CHAT_ID", default="")
+ALERT_WEBHOOK_IS_LOCAL = env.bool("ALERT_WEBHOOK_IS_LOCAL", default=False)
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", default=25)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 8
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orderhub@localhost")
 
 # --- languages, time, static files
 

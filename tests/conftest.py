@@ -46,6 +46,7 @@ def complete_environment() -> None:
         "DEBUG": "false",
         "LOG_FORMAT": "console",
         "LOG_LEVEL": "INFO",
+        "ALERT_EVERY_S": "0",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Rows that others leave for loops to find: events to send, calls of providers, and when each loop last ran."""
+"""Rows that others leave for loops to find: events to send, calls of providers, when each loop last ran, alerts."""
 
 from __future__ import annotations
 
@@ -114,3 +114,66 @@ class ProviderWebhook(models.Model):
 
     def __str__(self) -> str:
         return f"{self.integration_id} {self.received_at:%H:%M:%S} {self.verdict}"
+
+
+class AlertEpisode(models.Model):
+    """One trouble from when it was first seen until it was gone. `values` are what its sentence says: no secret.
+
+    `rule` is a name of `apps.journal.alerts.KINDS`, `subject` what it is about in the rule's own words. `tenant_id` is
+    the shop that it concerns, none for the whole installation. `notified_at`: when a channel first told its opening.
+    """
+
+    rule = models.CharField(max_length=40)
+    subject = models.CharField(max_length=80)
+    tenant_id = models.BigIntegerField(null=True, blank=True)
+    values = models.JSONField(default=dict)
+    opened_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    notified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "journal_alert_episode"
+        indexes = [models.Index(fields=["-closed_at"], name="alert_closed_last")]
+        constraints = [
+            # Two processes that see the same trouble at once open it once.
+            models.UniqueConstraint(
+                fields=["rule", "subject"], condition=models.Q(closed_at__isnull=True), name="alert_open_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.subject}"
+
+
+class AlertNotice(models.Model):
+    """One thing to say about an episode over one channel, said when `told_at` is set; a failure moves `next_at`."""
+
+    class Occasion(models.TextChoices):
+        OPENED = "opened", _("opened")
+        REMINDER = "reminder", _("reminder")
+        CLOSED = "closed", _("closed")
+
+    episode = models.ForeignKey(AlertEpisode, on_delete=models.CASCADE, related_name="notices")
+    channel = models.CharField(max_length=12)
+    occasion = models.CharField(max_length=8, choices=Occasion)
+    number = models.PositiveIntegerField(default=1)
+    next_at = models.DateTimeField()
+    failures = models.PositiveIntegerField(default=0)
+    told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "journal_alert_notice"
+        indexes = [
+            models.Index(fields=["next_at"], condition=models.Q(told_at__isnull=True), name="alert_notice_untold"),
+        ]
+        constraints = [
+            # What was said once over a channel is not said again.
+            models.UniqueConstraint(fields=["episode", "channel", "occasion", "number"], name="alert_notice_once"),
+            models.CheckConstraint(
+                condition=models.Q(occasion__in=["opened", "reminder", "closed"]), name="alert_notice_occasion_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.occasion} {self.episode_id}"

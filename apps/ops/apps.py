@@ -10,5 +10,7 @@ class OpsConfig(AppConfig):
     label = "ops"
 
     def ready(self) -> None:
-        """Register the start-up checks."""
-        from apps.ops import checks  # noqa: F401
+        """Register the start-up checks, and be told when a long-lived process begins."""
+        from apps.ops import checks, watching  # noqa: F401
+
+        watching.listen()

@@ -238,7 +238,7 @@ def beat_schedule(now: datetime) -> list[Finding]:
 def loops(now: datetime) -> list[Finding]:
     """Sweep, worker and beat were heard of within the last minute."""
     ages = health.measure_loops(now)
-    never = ages.sweep is None and ages.worker is None and ages.beat is None
+    never = all(age is None for age in ages.ages.values())
     remedy = "start the hub (`python3 scripts/start.py`), or a worker and a beat; README_MONITORING.md has the commands"
     if never:
         return [Finding("loops", WARNING, "nothing has ever run", remedy)]

@@ -12,6 +12,7 @@ from django.core.wsgi import get_wsgi_application
 from waitress.server import create_server
 
 from apps.common.logs import get_logger
+from apps.ops import watching
 from celery_app import app
 
 log = get_logger(__name__)
@@ -64,7 +65,8 @@ class Embedded:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Stop beat, let the worker finish what it holds, close the web server."""
+        """Stop watching and beat, let the worker finish what it holds, close the web server."""
+        watching.stop()
         self._beat.stop(wait=False)
         state.should_stop = 0  # type: ignore[assignment] # the stubs know only None; 0 is a clean exit
         self._web.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,16 +16,16 @@ from django.db.models import Min, QuerySet
 from django.db.models.functions import Coalesce
 
 from apps.common.crypto import CannotOpen, open_text, seal_text
-from apps.journal.models import Heartbeat
+from apps.common.kept import Kept
+from apps.journal import loops as journal_loops
+from apps.journal.loops import DISPATCH
 from apps.ops import schedule
-from apps.ops.tasks import WORKER
-from apps.orders import monitoring
-from apps.orders.models import DueCheck, Order
-from apps.orders.states import SETTLED, AttemptState, OrderStatus
+from apps.orders.models import Attempt, DueCheck, Order
+from apps.orders.states import OPEN_ORDERS, AttemptState, DueKind, OrderStatus
 from apps.providers.models import Integration
 
-SILENT_AFTER_S = 60
-"""A loop that did not beat for longer than this is down."""
+READY_FOR = timedelta(seconds=10)
+"""So long a good answer about migrations and secrets is kept; a bad one is never kept."""
 
 # --- can this process take orders?
 
@@ -62,45 +62,50 @@ def _opens(sealed: str) -> bool:
     return True
 
 
-def not_ready() -> list[str]:
-    """Why this process cannot take orders, in words for a person; empty when it can."""
+def not_ready(now: datetime) -> list[str]:
+    """Why this process cannot take orders, in words for a person; empty when it can.
+
+    The database is asked each time; a good answer about what changes seldom, and costs much to know, is kept for 10 s.
+    """
     try:
         connection.ensure_connection()
-        missing = unapplied_migrations()
-        if missing:
-            return [f"{len(missing)} migrations are not applied, the first is {missing[0]}: run `manage.py migrate`"]
-        return [problem for ask in READINESS if (problem := ask())]
+        return _writable() or _prepared.get(now)
     except Error as error:
         return [f"the database does not answer ({type(error).__name__}): look at DATABASE_URL and the server"]
 
 
-def _writable() -> str:
-    return "the database is read-only: point DATABASE_URL at the primary server" if is_read_only() else ""
+def _writable() -> list[str]:
+    return ["the database is read-only: point DATABASE_URL at the primary server"] if is_read_only() else []
 
 
-def _secrets_open() -> str:
+def not_prepared(now: datetime) -> list[str]:
+    """What is missing of the tables and the keys, in words for a person."""
+    missing = unapplied_migrations()
+    if missing:
+        return [f"{len(missing)} migrations are not applied, the first is {missing[0]}: run `manage.py migrate`"]
     try:
         closed = unreadable_secrets()
     except ImproperlyConfigured as error:
-        return f"FIELD_KEYS cannot be used: {error}"
+        return [f"FIELD_KEYS cannot be used: {error}"]
     if not closed:
-        return ""
-    return f"FIELD_KEYS does not open the secrets of {len(closed)} provider accounts: put the old key back"
+        return []
+    return [f"FIELD_KEYS does not open the secrets of {len(closed)} provider accounts: put the old key back"]
 
 
-READINESS: tuple[Callable[[], str], ...] = (_writable, _secrets_open)
-"""What must hold, each `() -> problem or empty`."""
+_prepared = Kept(not_prepared, READY_FOR, is_worth_keeping=lambda problems: not problems)
 
 # --- are the loops alive?
 
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """Seconds since each loop was last heard of (None: never), and whether beat's table has the sweep switched on."""
+    """Seconds since each loop was last heard of (None: never), and whether beat's table has the sweep switched on.
 
-    sweep: float | None
-    worker: float | None
-    beat: float | None
+    `dispatch`: for how long the first order that should have been sent has been waiting; None when none does.
+    """
+
+    ages: Mapping[str, float | None]
+    dispatch: float | None
     is_sweep_enabled: bool
 
 
@@ -124,9 +129,11 @@ def judge(loops: Loops) -> list[str]:
 
 
 def silences(loops: Loops) -> list[str]:
-    """The loops that have not been heard of for more than 60 s, in words for a person."""
-    ages = {"sweep": loops.sweep, "worker": loops.worker, "beat": loops.beat}
-    return [_silence(name, age) for name, age in ages.items() if age is None or age > SILENT_AFTER_S]
+    """The loops that have not been heard of for more than a minute, or as long as the setting says, in words."""
+    silent = [_silence(name, age) for name, age in loops.ages.items() if journal_loops.is_down(name, age)]
+    if loops.dispatch is None or loops.dispatch <= settings.LOOP_SILENT_AFTER_S:
+        return silent
+    return [*silent, f"an order has been waiting {loops.dispatch:.0f} s to be sent"]
 
 
 def _silence(name: str, age: float | None) -> str:
@@ -134,25 +141,21 @@ def _silence(name: str, age: float | None) -> str:
 
 
 def measure_loops(now: datetime) -> Loops:
-    """Read the heartbeats and beat's table."""
-    beats = dict(Heartbeat.objects.values_list("name", "beat_at"))
-    entries = schedule.load_entries()
-    worker_at = beats.get(WORKER)
-    # The worker's heartbeat was sent by beat; beat's own table lags up to three minutes behind.
-    beat_at = max(filter(None, (worker_at, schedule.last_sent_at(entries))), default=None)
+    """Read the heartbeats, the orders that wait to be sent, and beat's table."""
+    beats = journal_loops.last_beats()
+    waiting = DueCheck.objects.filter(lane=0, kind=DueKind.DISPATCH, next_at__lte=now)
     return Loops(
-        sweep=_age(beats.get(monitoring.SWEEP), now),
-        worker=_age(worker_at, now),
-        beat=_age(beat_at, now),
-        is_sweep_enabled=schedule.is_sweep_enabled(entries),
+        ages={name: _age(at, now) for name, at in beats.items()},
+        dispatch=_age(waiting.order_by("next_at").values_list("next_at", flat=True).first(), now),
+        is_sweep_enabled=schedule.is_sweep_enabled(schedule.load_entries()),
     )
 
 
 def measure_work(now: datetime) -> Work:
     """Count the queue of record and the open orders, of all shops together."""
     due_now = DueCheck.objects.filter(next_at__lte=now)
-    asked = DueCheck.objects.filter(attempt__isnull=False).exclude(order__status__in=SETTLED)
-    open_orders = Order.objects.exclude(status__in=SETTLED)
+    asked = DueCheck.objects.filter(attempt__isnull=False, order__status__in=OPEN_ORDERS)
+    open_orders = Order.objects.filter(status__in=OPEN_ORDERS)
     return Work(
         due_rows=DueCheck.objects.count(),
         due_now=due_now.count(),
@@ -160,7 +163,7 @@ def measure_work(now: datetime) -> Work:
         oldest_unchecked_s=_age(_oldest_look(asked), now),
         open_orders=open_orders.count(),
         in_review=open_orders.filter(status=OrderStatus.REVIEW).count(),
-        in_doubt=DueCheck.objects.filter(attempt__state=AttemptState.IN_DOUBT).count(),
+        in_doubt=Attempt.objects.filter(state=AttemptState.IN_DOUBT).count(),
     )
 
 
@@ -182,5 +185,5 @@ def status(now: datetime) -> dict[str, Any]:
     except Error as error:
         return {"ok": False, "problems": [f"the database cannot be read ({type(error).__name__})"]}
     problems = judge(loops)
-    seconds = {"sweep": loops.sweep, "worker": loops.worker, "beat": loops.beat}
+    seconds = {**loops.ages, DISPATCH: loops.dispatch or 0.0}
     return {"ok": not problems, "problems": problems, "seconds_since": seconds, "work": asdict(work)}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from celery import shared_task
 
 from apps.common import clock
-from apps.journal import heartbeats
+from apps.journal import heartbeats, loops
 
-WORKER = "worker"
-"""The heartbeat's name."""
+WORKER = loops.BY_NAME[loops.WORKER].heartbeat
 
 
 @shared_task(name="apps.ops.tasks.heartbeat")

@@ -1,4 +1,4 @@
-"""Health pages: `/livez`, `/readyz`, `/statusz`."""
+"""Health pages: `/livez`, `/readyz`, `/statusz`; and `/metrics`."""
 
 from django.urls import path
 
@@ -9,4 +9,5 @@ urlpatterns = [
     path("livez", views.livez, name="livez"),
     path("readyz", views.readyz, name="readyz"),
     path("statusz", views.statusz, name="statusz"),
+    path("metrics", views.metrics, name="metrics"),
 ]

@@ -1,13 +1,15 @@
-"""The three health pages. Anyone may read them, nobody may cache them."""
+"""The three health pages, which anyone may read, and the metrics, which not anyone may. Nobody may cache them."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.common import clock
 from apps.ops import health
+from apps.ops import metrics as numbers
 
 
 @never_cache
@@ -21,7 +23,7 @@ def livez(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(_request: HttpRequest) -> JsonResponse:
     """Whether this process can take orders: 200 or 503 with the reasons."""
-    problems = health.not_ready()
+    problems = health.not_ready(clock.now())
     return JsonResponse({"ok": not problems, "problems": problems}, status=503 if problems else 200)
 
 
@@ -31,3 +33,12 @@ def statusz(_request: HttpRequest) -> JsonResponse:
     """Whether the loops are alive: 200 or 503, with the numbers."""
     status = health.status(clock.now())
     return JsonResponse(status, status=200 if status["ok"] else 503)
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The numbers for Prometheus: 401 without the token, 403 from elsewhere where there is none."""
+    if not numbers.may_read(request):
+        return HttpResponse(status=401 if settings.METRICS_TOKEN else 403)
+    return HttpResponse(numbers.exposition(clock.now()), content_type=numbers.CONTENT_TYPE)

@@ -111,6 +111,12 @@ class Order(models.Model):
             models.Index(
                 fields=["parent_attempt"], condition=Q(parent_attempt__isnull=False), name="idx_orders_by_parent"
             ),
+            # Watched every few seconds: it must not read what was sold in all the years.
+            models.Index(
+                fields=["status", "updated_at"],
+                condition=Q(status__in=["pending", "processing", "review"]),
+                name="idx_orders_open",
+            ),
         ]
         constraints = [
             # One key, one order, for ever: a repeated request finds the first order.
@@ -224,7 +230,8 @@ class Attempt(models.Model):
                 fields=["integration", "provider_order_id"],
                 condition=~Q(provider_order_id=""),
                 name="attempt_by_provider_id",
-            )
+            ),
+            models.Index(fields=["doubt_since"], condition=Q(state="in_doubt"), name="attempt_in_doubt"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["integration", "reference"], name="attempt_reference_once_per_account"),

@@ -99,6 +99,9 @@ ATTEMPT_EDGES: dict[AttemptState, frozenset[AttemptState]] = {
 SETTLED = frozenset({S.COMPLETED, S.PARTIAL, S.REJECTED, S.CANCELLED, S.REFUNDED})
 """Orders with no money held and nothing left to do."""
 
+OPEN_ORDERS = tuple(status for status in OrderStatus if status not in SETTLED)
+"""Orders that somebody still works on, in the order of the table; an index holds them alone."""
+
 HOLDING = frozenset({A.PREPARED, A.SENDING, A.ACCEPTED, A.IN_DOUBT, A.DELIVERED, A.PARTIAL, A.REVERSED})
 """Attempts that hold their units: nobody may buy these again."""
 

@@ -3,13 +3,14 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import by_hand, catalogue_views, provider_views, report_views, shelves, views, wallet_views
+from apps.panel import alert_views, by_hand, catalogue_views, provider_views, report_views, shelves, views, wallet_views
 
 app_name = "panel"
 urlpatterns = [
     path("login/", LoginView.as_view(template_name="panel/login.html", redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", views.orders, name="orders"),
+    path("alerts/", alert_views.alerts, name="alerts"),
     path("live/", views.orders_live, name="orders_live"),
     path("orders/<int:order_id>/", views.order, name="order"),
     path("orders/<int:order_id>/live/", views.order_live, name="order_live"),

@@ -178,7 +178,7 @@ class RealHub:
         """Whether the web server answers."""
         try:
             return requests.get(f"{self.url}/livez", timeout=5).status_code == 200
-        except requests.RequestException:
+        except requests.RequestException:  # not listening yet, or still importing
             return False
 
 

@@ -10,17 +10,17 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from apps.journal import heartbeats
+from apps.common import kept
+from apps.journal import heartbeats, loops
 from apps.ops import schedule
-from apps.ops.tasks import WORKER
-from apps.orders import monitoring
 
 Run = Callable[..., str]
 
 
 @pytest.fixture
 def web() -> Client:
-    """A browser without a session."""
+    """A browser without a session; nothing is remembered of earlier tests."""
+    kept.forget_all()
     return Client()
 
 
@@ -32,7 +32,7 @@ def run(name: str, *arguments: str) -> str:
 
 
 def let_loops_beat(at: datetime) -> None:
-    """As if the schedule were installed, and sweep, beat and worker had run at `at`."""
+    """As if the schedule were installed, and every loop had run at `at`."""
     schedule.install_schedule()
-    heartbeats.beat(monitoring.SWEEP, at)
-    heartbeats.beat(WORKER, at)
+    for loop in loops.LOOPS:
+        heartbeats.beat(loop.heartbeat, at)

@@ -188,7 +188,12 @@ class TestTheLoops:
     def test_that_fell_silent_are_an_error(self) -> None:
         late = clock.now() + timedelta(seconds=100)
         problems = [finding.found for finding in doctor.loops(late)]
-        assert [problem.partition(" has been silent for ")[0] for problem in problems] == ["sweep", "worker", "beat"]
+        assert [problem.partition(" has been silent for ")[0] for problem in problems] == [
+            "sweep",
+            "worker",
+            "beat",
+            "worker_process",
+        ]
 
 
 class TestOrders:

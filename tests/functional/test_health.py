@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from cryptography.fernet import Fernet
 from django.db import OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
@@ -15,6 +16,7 @@ from django_celery_beat.models import PeriodicTask
 
 from apps.common import clock
 from apps.journal import heartbeats
+from apps.journal.loops import BY_NAME, LOOPS
 from apps.journal.models import Heartbeat
 from apps.ops import health, schedule
 from apps.ops.health import Loops, judge
@@ -34,23 +36,38 @@ def get(web: Client, path: str) -> tuple[int, dict[str, Any]]:
     return answer.status_code, json.loads(answer.content)
 
 
-class TestJudging:
-    alive = Loops(sweep=1.0, worker=1.0, beat=1.0, is_sweep_enabled=True)
+def loops_with(*, dispatch: float | None = 1.0, is_sweep_enabled: bool = True, **ages: float | None) -> Loops:
+    """All loops heard of a second ago, but for these."""
+    return Loops({loop.name: 1.0 for loop in LOOPS} | ages, dispatch, is_sweep_enabled)
 
+
+class TestJudging:
     @pytest.mark.parametrize(
         ("loops", "problems"),
         [
-            (alive, []),
-            (Loops(60.0, 60.0, 60.0, True), []),
-            (Loops(60.1, 1.0, 1.0, True), ["sweep has been silent for 60 s"]),
-            (Loops(1.0, 75.0, 1.0, True), ["worker has been silent for 75 s"]),
-            (Loops(1.0, 1.0, 3600.0, True), ["beat has been silent for 3600 s"]),
-            (Loops(None, 1.0, None, True), ["sweep has never run", "beat has never run"]),
-            (Loops(1.0, 1.0, 1.0, False), ["check-pending-orders-batch is missing or disabled in the schedule"]),
+            (loops_with(), []),
+            (loops_with(sweep=60.0, worker=60.0, beat=60.0, webhooks=120.0, dispatch=60.0), []),
+            (loops_with(sweep=60.1), ["sweep has been silent for 60 s"]),
+            (loops_with(worker=75.0), ["worker has been silent for 75 s"]),
+            (loops_with(beat=3600.0), ["beat has been silent for 3600 s"]),
+            (loops_with(worker_process=61.0), ["worker_process has been silent for 61 s"]),
+            (loops_with(webhooks=121.0), ["webhooks has been silent for 121 s"]),
+            (loops_with(dispatch=61.0), ["an order has been waiting 61 s to be sent"]),
+            (loops_with(sweep=None, beat=None), ["sweep has never run", "beat has never run"]),
+            (loops_with(worker_process=None, webhooks=None, dispatch=None), []),
+            (
+                loops_with(is_sweep_enabled=False),
+                ["check-pending-orders-batch is missing or disabled in the schedule"],
+            ),
         ],
     )
     def test_allows_a_minute_of_silence_and_no_disabled_sweep(self, loops: Loops, problems: list[str]) -> None:
         assert judge(loops) == problems
+
+    def test_is_as_patient_as_the_setting_says(self) -> None:
+        with override_settings(LOOP_SILENT_AFTER_S=90):
+            assert judge(loops_with(sweep=90.0, dispatch=90.0, webhooks=150.0)) == []
+            assert judge(loops_with(sweep=91.0)) == ["sweep has been silent for 91 s"]
 
 
 class TestLivez:
@@ -90,6 +107,34 @@ class TestReadyz:
         problem = "the database is read-only: point DATABASE_URL at the primary server"
         assert get(web, "/readyz") == (503, {"ok": False, "problems": [problem]})
 
+    def test_keeps_a_good_answer_about_tables_and_keys_for_ten_seconds(
+        self, web: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def ask(what: str) -> list[str]:
+            asked.append(what)
+            return []
+
+        monkeypatch.setattr(health, "unapplied_migrations", lambda: ask("migrations"))
+        monkeypatch.setattr(health, "unreadable_secrets", lambda: ask("secrets"))
+        with time_machine.travel(START, tick=False) as traveller:
+            for second in (0, 4, 9.9, 10):
+                traveller.move_to(START + timedelta(seconds=second))
+                assert get(web, "/readyz")[0] == 200
+        assert asked == ["migrations", "secrets"] * 2
+
+    def test_does_not_keep_a_bad_answer(self, web: Client) -> None:
+        make_integration(make_tenant(), "http://127.0.0.1:9")
+        with override_settings(FIELD_KEYS=f"k1:{Fernet.generate_key().decode()}"):
+            assert get(web, "/readyz")[0] == 503
+        assert get(web, "/readyz")[0] == 200
+
+    def test_asks_the_database_each_time(self, web: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert get(web, "/readyz")[0] == 200
+        monkeypatch.setattr(health, "is_read_only", lambda: True)
+        assert get(web, "/readyz")[0] == 503
+
     @pytest.mark.postgres
     def test_notices_a_standby_server(self) -> None:
         assert health.is_read_only() is False
@@ -112,7 +157,7 @@ class TestStatusz:
         let_loops_beat(clock.now())
         code, answer = get(web, "/statusz")
         assert (code, answer["ok"], answer["problems"]) == (200, True, [])
-        assert set(answer["seconds_since"]) == {"sweep", "worker", "beat"}
+        assert set(answer["seconds_since"]) == {*BY_NAME, "dispatch"}
 
     def test_is_red_before_anything_ever_ran(self, web: Client) -> None:
         code, answer = get(web, "/statusz")
@@ -143,9 +188,16 @@ class TestStatusz:
         schedule.install_schedule()
         heartbeats.beat(monitoring.SWEEP, now - timedelta(seconds=7))
         heartbeats.beat("worker", now - timedelta(seconds=90))
-        PeriodicTask.objects.filter(name="heartbeat").update(last_run_at=now - timedelta(seconds=20))
+        heartbeats.beat("beat", now - timedelta(seconds=20))
         status = health.status(now)
-        assert status["seconds_since"] == {"sweep": 7.0, "worker": 90.0, "beat": 20.0}
+        assert status["seconds_since"] == {
+            "sweep": 7.0,
+            "worker": 90.0,
+            "beat": 20.0,
+            "worker_process": None,
+            "webhooks": None,
+            "dispatch": 0.0,
+        }
         assert status["problems"] == ["worker has been silent for 90 s"]
 
     def test_is_red_when_the_database_cannot_be_read(self, web: Client, monkeypatch: pytest.MonkeyPatch) -> None:

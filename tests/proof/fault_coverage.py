@@ -25,6 +25,7 @@ DECISIONS = "tests/functional/test_decisions.py"
 WEBHOOKS = "tests/functional/test_webhooks.py"
 LADDER = "tests/functional/test_ladder.py"
 SHORT_CHAOS = "tests/chaos/test_chaos.py::TestAShortRun::test_finds_nothing_wrong_and_leaves_nothing_behind"
+ALERTS = "tests/functional/test_alerts.py"
 
 Cover = tuple[str, ...] | str
 """Node ids of tests, or the reason in a sentence: `not yet: ...` where it can be tested and is not."""
@@ -126,7 +127,11 @@ COVERAGE: dict[str, Cover] = {
         f"{MONITORING}::TestAnAnswer::test_that_falls_behind_is_absorbed",
         "tests/unit/test_verdicts.py::TestADelivery::test_absorbs_a_regression",
     ),
-    "V2": (f"{SCENARIOS}::test_scenario_11_an_unknown_status_word_decides_nothing", STATEFUL),
+    "V2": (
+        f"{SCENARIOS}::test_scenario_11_an_unknown_status_word_decides_nothing",
+        f"{ALERTS}::TestARealTrouble::test_of_words_that_nobody_knows",
+        STATEFUL,
+    ),
     "V3": (
         f"{MONITORING}::TestAPin::test_that_comes_late_is_waited_for_with_the_money_held",
         f"{MONITORING}::TestAPin::test_that_is_blank_is_none",
@@ -184,6 +189,9 @@ COVERAGE: dict[str, Cover] = {
     "W10": (
         f"{MONITORING}::TestASweep::test_leaves_a_second_copy_nothing_to_do",
         f"{HEALTH}::TestStatusz::test_counts_the_silence_of_each_loop",
+        f"{ALERTS}::TestTheBound::test_of_a_killed_process_is_twenty_seconds",
+        "tests/chaos/test_alarm.py"
+        "::TestKilledProcesses::test_are_told_by_the_web_process_and_told_again_when_they_are_back",
     ),
     "W11": (f"{MONITORING}::TestAPoisonousAnswer::test_is_cut_out_and_backs_off_alone",),
     "W12": "not yet: no test runs two versions of the code beside each other; messages carry ids alone.",
@@ -245,6 +253,7 @@ COVERAGE: dict[str, Cover] = {
     "R2": (
         "tests/functional/test_constraints.py::TestAnAccountThatWasUsed::test_may_get_new_secrets_and_be_disabled",
         f"{DISPATCH}::TestATroubleOnOurSide::test_pauses_the_account_holds_the_order_and_goes_afterwards",
+        f"{ALERTS}::TestARealTrouble::test_of_a_login_that_was_refused",
     ),
     "R3": (
         f"{SCENARIOS}::test_scenario_1_the_panel_accepts_and_its_reply_is_lost",
@@ -287,6 +296,8 @@ COVERAGE: dict[str, Cover] = {
         f"{DISPATCH}::TestADispatch::test_puts_neither_pin_nor_password_into_the_log",
         f"{TRANSPORT}::TestSecrets::test_nothing_is_logged_or_shown",
         f"{SUITE}::AdapterContract::test_shows_no_secret_in_a_call_s_text",
+        f"{ALERTS}::TestAMessage::test_tells_no_name_no_code_and_no_secret",
+        "tests/functional/test_metrics.py::TestTheText::test_holds_no_name_no_code_and_no_secret",
     ),
     "X8": (f"{DISPATCH}::TestADispatch::test_draws_a_reference_of_eighteen_digits",),
     "X9": (
@@ -305,6 +316,7 @@ COVERAGE: dict[str, Cover] = {
     "Z4": (
         f"{MONITORING}::TestTheDeadline::test_makes_an_open_order_a_persons_question_with_the_money_held",
         f"{MONITORING}::TestTheDeadline::test_goes_on_asking_every_ten_minutes",
+        f"{ALERTS}::TestARealTrouble::test_of_a_review_that_waits",
         STATEFUL,
     ),
     "Z5": (

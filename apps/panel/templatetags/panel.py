@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django import template
 from django.utils import timezone
@@ -11,14 +11,11 @@ from django.utils.safestring import SafeString
 
 from apps.common import clock
 from apps.common.money import Money
-from apps.journal.models import Heartbeat
-from apps.orders.monitoring import SWEEP
+from apps.journal.loops import LABELS, SWEEP, silent_loops
 from apps.panel.build import running_build
 from apps.panel.words import TROUBLE, say
 
 register = template.Library()
-
-SILENT_AFTER = timedelta(seconds=60)
 
 
 @register.filter
@@ -70,7 +67,9 @@ def build() -> str:
 
 @register.inclusion_tag("panel/_banner.html")
 def banner() -> dict[str, object]:
-    """A warning while nobody sends and asks: since when, if it ever ran."""
-    beat_at = Heartbeat.objects.filter(name=SWEEP).values_list("beat_at", flat=True).first()
-    is_silent = beat_at is None or clock.now() - beat_at > SILENT_AFTER
-    return {"is_silent": is_silent, "beat_at": beat_at}
+    """A warning while nobody sends and asks, or another loop is silent: each with since when, if it ever ran."""
+    silent = {loop.name: loop.since for loop in silent_loops(clock.now())}
+    is_silent = SWEEP in silent
+    beat_at = silent.pop(SWEEP, None)
+    others = [{"label": LABELS[name], "since": since} for name, since in silent.items()]
+    return {"is_silent": is_silent, "beat_at": beat_at, "others": others}

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.common import processes
 from apps.orders import monitoring
 
 PAUSE_S = 1.0
@@ -19,7 +20,7 @@ PAUSE_S = 1.0
 class Command(BaseCommand):
     """Sweeps again and again: sends and asks whatever is due, with a pause of a second when nothing is."""
 
-    help = "Sends and asks about every order that is due, again and again, without Celery, Beat or Redis. Ctrl-C or SIGTERM ends it."
+    help = "Sends and asks about every due order, again and again, without Celery or Redis. Ctrl-C or SIGTERM ends it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -29,6 +30,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, seconds: float | None, **options: Any) -> None:
         if seconds is not None and not seconds > 0:
             raise CommandError("--seconds must be above zero")
+        processes.started.send(sender=type(self))
         stop = Event()
         with _stopped_by(signal.SIGTERM, stop):
             try:
