@@ -22,7 +22,6 @@ from apps.orders.decisions.refused import (
     NotAllowed,
     NotFound,
     NotPossible,
-    SecondPersonNeeded,
 )
 from apps.orders.models import Attempt
 from apps.orders.reconciling import aligning, importing, mending
@@ -167,9 +166,12 @@ def _check_belief(row: Break) -> None:
     attempt, _line = _both(row)
     if _believed(row, attempt) is None:
         raise NotPossible(_("What they say cannot be taken over for a purchase that stands as ours does."))
-    is_release = _believed(row, attempt) is Outcome.REJECTED
-    if is_release and people.is_above_limit(attempt.order.tenant_id, mending.stake_of(attempt)):
+    if _believed(row, attempt) is not Outcome.REJECTED:
+        return
+    if people.is_above_limit(attempt.order.tenant_id, mending.stake_of(attempt)):
         raise NotPossible(_("So much money goes back by two people only: decide it on the order's page."))
+    if not mending.is_refusal_sure(row, attempt, row.statement.imported_at):
+        raise NotPossible(_("The purchase may have been sent again, or arrive yet: ask the provider about it."))
 
 
 def _believed(row: Break, attempt: Attempt) -> Outcome | None:
@@ -186,8 +188,6 @@ def _believed(row: Break, attempt: Attempt) -> Outcome | None:
 def _believe(row: Break, signed: Signed, reference: str, now: datetime) -> None:
     attempt, line = _both(row)
     outcome = _believed(row, attempt)
-    if outcome is Outcome.REJECTED and people.is_above_limit(attempt.order.tenant_id, mending.stake_of(attempt)):
-        raise SecondPersonNeeded(_("So much money goes back by two people only: decide it on the order's page."))
     if outcome is not None:
         mending.apply_news(attempt, line, outcome, now, signed.name)
         mending.ask_about_price(row, attempt, line, now)

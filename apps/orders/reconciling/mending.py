@@ -103,17 +103,19 @@ def _mend_state(row: Break, attempt: Attempt, line: StatementLine, now: datetime
 
 
 def check_refusal_counts(row: Break, attempt: Attempt, now: datetime) -> None:
-    """Raise `StaysOpen` unless the file's refusal is about the last that was sent, and no more than one may decide."""
-    caps = attempt.integration.caps()
-    last_arrival = attempt.send_deadline_at + timedelta(seconds=caps.place_timeout_s)
-    if row.statement.ends_at < last_arrival:
-        raise StaysOpen("the statement ends before the purchase could have arrived")
-    if attempt.send_no > 1 or attempt.resent_at is not None or caps.ask_may_create:
-        raise StaysOpen("it was or may have been sent again")
-    if load_facts(attempt, caps, now).quiet_s < 0:
-        raise StaysOpen("its request may still arrive")
+    """Raise `StaysOpen` unless the refusal is about the last that was sent, and one person might give so much back."""
+    if not is_refusal_sure(row, attempt, now):
+        raise StaysOpen("it may have been sent again, or arrive yet")
     if people.is_above_limit(attempt.order.tenant_id, stake_of(attempt)):
         raise StaysOpen("so much money goes back by two people only")
+
+
+def is_refusal_sure(row: Break, attempt: Attempt, now: datetime) -> bool:
+    """Whether the statement reaches past the last moment at which the purchase, sent once, could have arrived."""
+    caps = attempt.integration.caps()
+    last_arrival = attempt.send_deadline_at + timedelta(seconds=caps.place_timeout_s)
+    was_sent_once = attempt.send_no == 1 and attempt.resent_at is None and not caps.ask_may_create
+    return was_sent_once and row.statement.ends_at >= last_arrival and load_facts(attempt, caps, now).quiet_s >= 0
 
 
 def stake_of(attempt: Attempt) -> Money:
