@@ -407,8 +407,8 @@ class TestADecision:
 
     def test_corrects_the_price_of_a_loss(self, stage: Stage, desk: Desk) -> None:
         attempt = refused(stage, desk)
-        decide(desk, the_break(brought_in(desk, [row_of(attempt)])), "believed")
-        dearer = the_break(brought_in(desk, [row_of(attempt, amount="30.00")]))
+        decide(desk, the_break(brought_in(desk, [row_of(attempt, provider_id="Z1")])), "believed")
+        dearer = the_break(brought_in(desk, [row_of(attempt, provider_id="Z1", amount="30.00")]))
         decide(desk, dearer, "accepted")
         assert ledger.trial_balance(desk.shop.tenant.pk)["loss", "TRY"] == 30_000_000
 
