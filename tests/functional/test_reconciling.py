@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from pytest_django import Settings
 
 from apps.accounts.models import User
@@ -68,10 +70,10 @@ def desk(stage: Stage, settings: Settings) -> Iterator[Desk]:
     check_books()
 
 
-def everything() -> list[list[dict[str, object]]]:
+def everything() -> list[list[Any]]:
     """All rows that an import may write."""
-    tables = (Statement, StatementLine, Break, BreakEvent, Attempt, Evidence)
-    return [list(table.objects.order_by("id").values()) for table in tables]
+    tables: tuple[type[Model], ...] = (Statement, StatementLine, Break, BreakEvent, Attempt, Evidence)
+    return [list(table._default_manager.order_by("pk").values()) for table in tables]
 
 
 def brought_in(desk: Desk, rows: list[Row], period: Period | None = None) -> Statement:
@@ -90,13 +92,13 @@ def decide(desk: Desk, row: Break, end: str, actor: User | None = None, **more: 
     deciding.decide_break(row.pk, actor or desk.omar, end, "as agreed with them", clock.now(), **more)
 
 
-def row_of(attempt: Attempt, **changed: object) -> Row:
+def row_of(attempt: Attempt, **changed: Any) -> Row:
     """How the provider writes this purchase."""
     row = Row(
         attempt.reference, attempt.provider_order_id, "", format_amount(31_500_000), "TRY",
         attempt.created_at + timedelta(seconds=5),
     )  # fmt: skip
-    return replace(row, **changed)  # type: ignore[arg-type]  # the fields of the row by name
+    return replace(row, **changed)
 
 
 def late_line() -> Row:

@@ -126,10 +126,10 @@ def align(
             by_attempt[found.purchase.attempt_id].append(line)
     result.findings += _unknown(lines, matches, unsure)
     for group in by_attempt.values():
-        found = [matches[line.number] for line in group]
-        result.findings += compare(group, found)
-        if _net(group, found[0].purchase) <= 1:
-            result.settled.append(found[0].purchase.attempt_id)
+        known = [matches[line.number] for line in group]
+        result.findings += compare(group, known)
+        if _net(group, known[0].purchase) <= 1:
+            result.settled.append(known[0].purchase.attempt_id)
     result.findings += _unlisted(purchases, set(by_attempt) | unsure_ids, period, now, window)
     return result
 
