@@ -46,7 +46,7 @@ from apps.panel.views import check_may_operate, person_of, zone_of
 from apps.providers.models import Integration
 from apps.providers.registry import has_wire
 
-OPEN, CLOSED, ALL = "open", "closed", "all"
+OPEN, CLOSED, CLAIMED, ALL = "open", "closed", "claimed", "all"
 PLAIN = {"dir": "ltr", "autocomplete": "off", "spellcheck": "false"}
 
 
@@ -251,14 +251,14 @@ def breaks(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
     tenant_ids = person.tenant_ids()
     wanted = {name: request.GET.get(name, "") for name in ("kind", "state", "account", "mine")}
-    wanted["state"] = wanted["state"] if wanted["state"] in (CLOSED, ALL) else OPEN
+    wanted["state"] = wanted["state"] if wanted["state"] in (CLOSED, CLAIMED, ALL) else OPEN
     rows = _wanted(_with_facts(Break.objects.filter(integration__tenant_id__in=tenant_ids)), wanted, person)
     start = start_of(request)
     context = {
         "rows": [as_row(row) for row in rows[start : start + PAGE]],
         "wanted": wanted,
         "kinds": BreakKind.choices,
-        "states": [(OPEN, _("open")), (CLOSED, _("closed")), (ALL, _("all"))],
+        "states": [(OPEN, _("open")), (CLOSED, _("closed")), (CLAIMED, BreakEnd.CLAIMED.label), (ALL, _("all"))],
         "accounts": Integration.objects.filter(tenant_id__in=tenant_ids).order_by("name"),
         **paging(start, rows.count(), {name: value for name, value in wanted.items() if value}),
     }
@@ -271,7 +271,9 @@ def _with_facts(rows: QuerySet[Break]) -> QuerySet[Break]:
 
 
 def _wanted(rows: QuerySet[Break], wanted: dict[str, str], person: User) -> QuerySet[Break]:
-    if wanted["state"] != ALL:
+    if wanted["state"] == CLAIMED:
+        rows = rows.filter(decision=BreakEnd.CLAIMED)
+    elif wanted["state"] != ALL:
         rows = rows.filter(closed_at__isnull=wanted["state"] == OPEN)
     if wanted["kind"] in BreakKind:
         rows = rows.filter(kind=wanted["kind"])
@@ -297,7 +299,7 @@ def difference(request: HttpRequest, break_id: int) -> HttpResponse:
         raise Http404
     context = {
         **as_row(found),
-        "offers": [] if found.closed_at else deciding.offers(found),
+        "offers": [] if found.closed_at else deciding.offers(found, clock.now()),
         "ends": dict(BreakEnd.choices),
         "may_act": person_of(request).may_operate(found.integration.tenant_id),
         "linked_end": BreakEnd.LINKED,

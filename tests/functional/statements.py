@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 
 from apps.catalog.models import Package
@@ -98,7 +98,8 @@ def make_purchases(shop: Shop, count: int, *, untold: int = 0) -> list[Attempt]:
     )
     events = (_event(order, attempt) for order, attempt in zip(orders, attempts, strict=True))
     OrderEvent.objects.bulk_create(events, batch_size=500)
-    _book(shop, orders, units, attempts)
+    with transaction.atomic():  # a transfer without its entries is not committed
+        _book(shop, orders, units, attempts)
     return attempts
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -465,3 +467,46 @@ class TestTheCommand:
         with pytest.raises(CommandError, match="must be there once"):
             call_command("reconcile", str(file), "--integration", str(desk.shop.integration.pk), "--dialect", "plain")
         assert not Statement.objects.exists()
+
+
+class TestTheBooks:
+    """After any statement and any decisions: `desk` checks money and invariants when the test ends."""
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_stay_right_whatever_is_stated_and_decided(self, stage: Stage, desk: Desk, seed: int) -> None:
+        dice = random.Random(seed)
+        attempts = [*make_purchases(desk.shop, 12, untold=4), *(one(stage, desk) for one in (in_doubt, refused) * 3)]
+        attempts.append(bought(stage, desk))
+        stage.move(3700)
+        for _ in range(2):
+            rows = [as_stated(dice, attempt) for attempt in attempts for _ in range(dice.choice((0, 1, 1, 2)))]
+            brought_in(desk, [*rows, late_line()], Period(START - timedelta(days=7), clock.now()))
+            before = everything()
+            import_again = bring([*rows, late_line()], Period(START - timedelta(days=7), clock.now()))
+            import_statement(desk.shop.integration, import_again, clock.now())
+            assert everything() == before
+            for row in Break.objects.filter(closed_at=None).order_by("id"):
+                decide_somehow(desk, row, dice)
+            check_books()
+            stage.move(60)
+
+
+def as_stated(dice: random.Random, attempt: Attempt) -> Row:
+    """Some way in which the provider may write this purchase."""
+    return row_of(
+        attempt,
+        reference=dice.choice((attempt.reference, attempt.reference, "")),
+        provider_id=dice.choice((attempt.provider_order_id or f"N{attempt.pk}", f"Y{dice.randrange(5)}{attempt.pk}")),
+        amount=dice.choice(("31.50", "31.50", "33.00", "-31.50", "400", "0")),
+        currency=dice.choice(("TRY", "TRY", "TRY", "USD")),
+        state=dice.choice(("completed", "completed", "refunded", "pending")),
+        fee=dice.choice(("", "", "0.50")),
+    )
+
+
+def decide_somehow(desk: Desk, row: Break, dice: random.Random) -> None:
+    """One of the decisions that the page offers; what is refused changes nothing."""
+    offered = [offer.end for offer in deciding.offers(row, clock.now()) if not offer.why_not]
+    reference = Attempt.objects.order_by("id").values_list("reference", flat=True)[dice.randrange(5)]
+    with contextlib.suppress(decisions.DecisionRefused):
+        decide(desk, row, dice.choice(offered), reference=reference)

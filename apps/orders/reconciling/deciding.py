@@ -47,7 +47,7 @@ class Choice:
     end: BreakEnd
     kinds: frozenset[BreakKind]
     effect: str | Promise
-    check: Callable[[Break], None]
+    check: Callable[[Break, datetime], None]
     carry_out: Callable[[Break, Signed, str, datetime], None]
 
 
@@ -60,14 +60,14 @@ class Offer:
     why_not: str
 
 
-def offers(row: Break) -> list[Offer]:
+def offers(row: Break, now: datetime) -> list[Offer]:
     """Everything that may be decided about a difference of this kind."""
-    return [_offer(choice, row) for choice in CHOICES.values() if row.kind in choice.kinds]
+    return [_offer(choice, row, now) for choice in CHOICES.values() if row.kind in choice.kinds]
 
 
-def _offer(choice: Choice, row: Break) -> Offer:
+def _offer(choice: Choice, row: Break, now: datetime) -> Offer:
     try:
-        choice.check(row)
+        choice.check(row, now)
     except NotPossible as error:
         return Offer(choice.end, str(choice.effect), str(error))
     return Offer(choice.end, str(choice.effect), "")
@@ -96,7 +96,7 @@ def decide_break(break_id: int, actor: User, end: str, reason: str, now: datetim
             choice = CHOICES.get(end)
             if choice is None or row.kind not in choice.kinds:
                 raise BadInput(_("Choose one of the decisions for this difference."), "decision")
-            choice.check(row)
+            choice.check(row, now)
             signed = Signed(name_of(actor), text, actor.pk)
             choice.carry_out(row, signed, reference.strip(), now)
             mending.close(row, choice.end, now, actor_id=actor.pk, actor=signed.name, why=text)
@@ -130,7 +130,7 @@ def _tell_order(row: Break, end: BreakEnd, signed: Signed, now: datetime) -> Non
 # --- what each does
 
 
-def _always(row: Break) -> None:
+def _always(row: Break, now: datetime) -> None:
     """Nothing stands against it."""
 
 
@@ -138,7 +138,7 @@ def _nothing(row: Break, signed: Signed, reference: str, now: datetime) -> None:
     """The decision is the whole of it."""
 
 
-def _check_price(row: Break) -> None:
+def _check_price(row: Break, now: datetime) -> None:
     if not row.stated_micros:
         raise NotPossible(_("They state no price that could be booked."))
 
@@ -148,7 +148,7 @@ def _accept_price(row: Break, signed: Signed, reference: str, now: datetime) -> 
     mending.take_price(attempt, line, testify(attempt, "price_accepted", signed, now), now)
 
 
-def _check_loss(row: Break) -> None:
+def _check_loss(row: Break, now: datetime) -> None:
     if not row.stated_micros:
         raise NotPossible(_("They state no amount that could be lost."))
     if row.stated_currency != row.integration.currency:
@@ -162,7 +162,7 @@ def _write_off(row: Break, signed: Signed, reference: str, now: datetime) -> Non
     ledger.write_off(account.tenant_id, account.pk, lost, key=key, reason=signed.reason, actor=signed.name, now=now)
 
 
-def _check_belief(row: Break) -> None:
+def _check_belief(row: Break, now: datetime) -> None:
     attempt, _line = _both(row)
     if _believed(row, attempt) is None:
         raise NotPossible(_("What they say cannot be taken over for a purchase that stands as ours does."))
@@ -170,7 +170,7 @@ def _check_belief(row: Break) -> None:
         return
     if people.is_above_limit(attempt.order.tenant_id, mending.stake_of(attempt)):
         raise NotPossible(_("So much money goes back by two people only: decide it on the order's page."))
-    if not mending.is_refusal_sure(row, attempt, row.statement.imported_at):
+    if not mending.is_refusal_sure(row, attempt, now):
         raise NotPossible(_("The purchase may have been sent again, or arrive yet: ask the provider about it."))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from apps.common.crypto import digest
@@ -144,22 +144,20 @@ def _align(
 ) -> Alignment:
     window = timedelta(minutes=brought.dialect.window_minutes)
     purchases = load_purchases(integration, lines, period)
-    return aligning.align(lines, purchases, period, now, window)
+    found = aligning.align(lines, purchases, period, now, window)
+    found.findings = _without_told(integration, found.findings, lines)
+    return found
 
 
-def load_purchases(integration: Integration, lines: Iterable[Line], period: Period) -> list[Purchase]:
+def load_purchases(integration: Integration, lines: Sequence[Line], period: Period) -> list[Purchase]:
     """The attempts that the lines name, and all around the period, with what earlier statements said of them."""
-    lines = list(lines)
-    own = Attempt.objects.filter(integration=integration)
-    found: dict[int, Attempt] = {}
-    around = Q(created_at__range=(period.starts_at - MARGIN, period.ends_at + MARGIN))
-    for rows in (
-        own.filter(around),
-        *_chunks(own, "reference", {line.own_ref for line in lines} - {""}),
-        *_chunks(own, "provider_order_id", {line.provider_id for line in lines} - {""}),
-    ):
-        needed = rows.annotate(target=F("order__user_identifier")).only(*NEEDED)
-        found.update((attempt.pk, attempt) for attempt in needed.iterator(ROWS))
+    own = Attempt.objects.filter(integration=integration).annotate(target=F("order__user_identifier")).only(*NEEDED)
+    around = own.filter(created_at__range=(period.starts_at - MARGIN, period.ends_at + MARGIN))
+    found = {attempt.pk: attempt for attempt in around.iterator(ROWS)}
+    for name, named in (("reference", "own_ref"), ("provider_order_id", "provider_id")):
+        known = {getattr(attempt, name) for attempt in found.values()}
+        for rows in _chunks(own, name, {getattr(line, named) for line in lines} - known - {""}):
+            found.update((attempt.pk, attempt) for attempt in rows)
     told = told_before(found)
     return [as_purchase(attempt, told.get(attempt.pk, ())) for attempt in found.values()]
 
@@ -250,7 +248,6 @@ def _store(
 ) -> tuple[Statement, Alignment, int]:
     new = _new_lines(integration, lines)
     found = _align(integration, [line for line, _, _ in new], brought, period, now)
-    found.findings = _without_told(integration, found.findings, [line for line, _, _ in new])
     statement = Statement.objects.create(
         integration=integration,
         starts_at=period.starts_at,

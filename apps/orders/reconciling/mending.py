@@ -198,7 +198,8 @@ def ask_about_price(row: Break, attempt: Attempt, line: StatementLine, now: date
 def _mend_price(row: Break, attempt: Attempt, line: StatementLine, now: datetime) -> None:
     if attempt.cost_micros is not None or attempt.is_surplus:
         raise StaysOpen("the provider has told a price meanwhile")
-    evidence = record_evidence(attempt, news_of(attempt, line, Outcome.UNKNOWN, now, ""))
+    says = Outcome.ACCEPTED if attempt.state == A.ACCEPTED else Outcome.COMPLETED
+    evidence = record_evidence(attempt, news_of(attempt, line, says, now, ""))
     take_price(attempt, line, evidence, now)
 
 
