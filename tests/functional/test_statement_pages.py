@@ -104,8 +104,8 @@ class TestAFile:
 
     def test_is_kept_once(self, people: People) -> None:
         rows = wrong_rows(sold(people))
-        for _ in range(2):
-            answer = upload(people.operator, people, rows, "keep")
+        upload(people.operator, people, rows, "keep")
+        answer = upload(people.operator, people, rows, "keep")
         statement = Statement.objects.get()
         assert answer["Location"] == url("provider_statement", statement.pk)
         assert (statement.imported_by, statement.lines_new) == ("omar", 10)

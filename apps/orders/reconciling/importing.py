@@ -153,7 +153,7 @@ def load_purchases(integration: Integration, lines: Sequence[Line], period: Peri
     """The attempts that the lines name, and all around the period, with what earlier statements said of them."""
     own = Attempt.objects.filter(integration=integration).annotate(target=F("order__user_identifier")).only(*NEEDED)
     around = own.filter(created_at__range=(period.starts_at - MARGIN, period.ends_at + MARGIN))
-    found = {attempt.pk: attempt for attempt in around.iterator(ROWS)}
+    found: dict[int, Attempt] = {attempt.pk: attempt for attempt in around.iterator(ROWS)}
     for name, named in (("reference", "own_ref"), ("provider_order_id", "provider_id")):
         known = {getattr(attempt, name) for attempt in found.values()}
         for rows in _chunks(own, name, {getattr(line, named) for line in lines} - known - {""}):
