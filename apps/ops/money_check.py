@@ -40,7 +40,7 @@ WAYS: dict[str, tuple[tuple[str, str], ...]] = {
     "release": (("held", "customer"),),
     "sale_reversal": (("revenue", "customer"),),
     "cost": (("float", "cost"),),
-    "cost_correction": (("float", "cost"), ("cost", "float")),
+    "cost_correction": (("float", "cost"), ("cost", "float"), ("float", "loss"), ("loss", "float")),
     "late_sale": (("customer", "revenue"),),
     "late_cost": (("float", "loss"),),
     "cost_reversal": (("cost", "float"), ("loss", "float")),

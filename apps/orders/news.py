@@ -13,7 +13,7 @@ from apps.common.wire import HttpReply, MaybeSent, NotSent
 from apps.providers.actions import Why
 from apps.providers.contract import Outcome, Result
 
-Verb = Literal["place", "find", "status", "person"]
+Verb = Literal["place", "find", "status", "person", "statement"]
 
 NO_INFORMATION = frozenset({Outcome.UNKNOWN, Outcome.AUTH_ERROR, Outcome.RATE_LIMITED, Outcome.NOT_SENT})
 """Outcomes of a question that say nothing about the order: the question failed."""

@@ -380,7 +380,7 @@ def schedule(change: Change) -> Plan | None:
     """Write when to look next: the attempt's row, and the order's dispatch row while units are free."""
     verdict, news, order = change.verdict, change.news, change.order
     targets.let_next_go(change.attempt, news.at)
-    is_asked = news.barred is None
+    is_asked = news.barred is None and news.verb != "statement"
     due.plan_attempt(
         change.attempt, verdict.plan, fence=news.fence, seen=news.class_digest(), now=news.at, is_asked=is_asked
     )

@@ -3,7 +3,17 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import alert_views, by_hand, catalogue_views, provider_views, report_views, shelves, views, wallet_views
+from apps.panel import (
+    alert_views,
+    by_hand,
+    catalogue_views,
+    provider_views,
+    report_views,
+    shelves,
+    statement_views,
+    views,
+    wallet_views,
+)
 
 app_name = "panel"
 urlpatterns = [
@@ -62,4 +72,11 @@ urlpatterns = [
     path("stock/", shelves.shelves, name="stock"),
     path("stock/threshold/", shelves.threshold, name="stock_threshold"),
     path("stock/import/", shelves.add_codes, name="stock_import"),
+    path("statements/", statement_views.statements, name="statements"),
+    path("statements/at/<int:account_id>/", statement_views.bring, name="statement_bring"),
+    path("statements/<int:statement_id>/", statement_views.statement, name="provider_statement"),
+    path("differences/", statement_views.breaks, name="breaks"),
+    path("differences/<int:break_id>/", statement_views.difference, name="break"),
+    path("differences/<int:break_id>/take/", statement_views.take, name="break_take"),
+    path("differences/<int:break_id>/decide/", statement_views.decide, name="break_decide"),
 ]

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.common.wire import MaybeSentReason, NotSentReason
 from apps.orders.decisions import Said
+from apps.orders.statement_models import BreakEnd
 from apps.providers.contract import Outcome
 from apps.providers.mapping import Concern
 from apps.providers.troubles import TROUBLES
@@ -201,6 +202,8 @@ EVENTS: Words = {
     "case_closed": _("The case was closed"),
     "approval_asked": _("A second person was asked for"),
     "approval_declined": _("The request for a second person was declined"),
+    "difference_mended": _("A difference to the provider's statement was mended"),
+    "difference_decided": _("A person has decided about a difference to the provider's statement"),
 }
 """The lines of an order's story."""
 
@@ -211,6 +214,7 @@ CAUSES: Words = {
     "find": _("look-up by reference"),
     "status": _("status question"),
     "balance": _("our balance there"),
+    "statement": _("the provider's statement"),
     "person": _("a person's entry"),
     "panel": _("this panel"),
     "api": _("REST interface"),
@@ -382,3 +386,43 @@ def answer_in_words(said: Said, word: str) -> str:
     tables = details.get(said, (REASONS, NOT_SENT))
     found = next((words[key] for words in tables for key in (word, f"waiting:{word}") if key in words), word)
     return str(ANSWERS[said]) % {"detail": found}
+
+
+STATED: Words = {
+    "own_ref": _("Column of our reference"),
+    "provider_id": _("Column of their number"),
+    "target": _("Column of the recipient"),
+    "amount": _("Column of the amount"),
+    "currency": _("Column of the currency"),
+    "at": _("Column of the time"),
+    "word": _("Column of the state"),
+    "fee": _("Column of the fee"),
+}
+"""What a line of a statement may tell."""
+
+SIGNS: Words = {
+    "": _("comma or semicolon, as it is"),
+    ",": _("comma"),
+    ";": _("semicolon"),
+    "\t": _("tab"),
+    "|": _("bar"),
+}
+"""What may stand between the cells of a statement."""
+
+BREAK_NOTES: Words = {
+    "ambiguous": _("it fits several purchases of ours: nothing was guessed"),
+    "another_id": _("they list it under another number: they may have sold it twice"),
+    "outside_period": _("its time is outside of what the statement covers"),
+    "far_from_ours": _("its time is more than a day away from ours: check the time zone"),
+    "bought_there": _("they say it was bought"),
+    "pending_there": _("they say it is in progress"),
+    "returned_there": _("they say it was refused or paid back"),
+}
+"""What says more about a difference than its kind."""
+
+BREAK_EVENTS: Words = {
+    "opened": _("found"),
+    "taken": _("a person works on it"),
+    **{str(value): label for value, label in BreakEnd.choices},
+}
+"""The lines of a difference's story."""

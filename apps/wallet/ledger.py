@@ -378,10 +378,20 @@ def provider_cost(integration_id: int, order_id: int, attempt_id: int, money: Mo
 
 
 def cost_correction(
-    integration_id: int, order_id: int, attempt_id: int, evidence_id: int, *, booked: Money, actual: Money
+    integration_id: int,
+    order_id: int,
+    attempt_id: int,
+    evidence_id: int,
+    *,
+    booked: Money,
+    actual: Money,
+    is_loss: bool = False,
 ) -> Posting:
-    """The difference when the provider tells another cost than the one that is booked, either way."""
-    source, target = float_purse(integration_id), COST
+    """The difference when the provider tells another cost than the one that is booked, either way.
+
+    `is_loss`: the delivery came too late, and its cost is booked as a loss.
+    """
+    source, target = float_purse(integration_id), LOSS if is_loss else COST
     if actual.micros < booked.micros:
         source, target = target, source
     legs = move(Money(abs(actual.micros - booked.micros), actual.currency), source, target)

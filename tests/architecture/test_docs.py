@@ -34,7 +34,13 @@ from apps.orders.decisions.approvals import ACTS
 from apps.orders.decisions.cases import LONGEST_SNOOZE
 from apps.orders.decisions.letting_go import ALONE_AFTER
 from apps.orders.dispatch.trace import STEPS
+from apps.orders.reconciling.aligning import BELIEVABLE, FAR, SETTLE_GRACE
+from apps.orders.reconciling.deciding import CHOICES
+from apps.orders.reconciling.dialects import PRESETS, Dialect
+from apps.orders.reconciling.lines import BYTES_LIMIT as STATEMENT_BYTES
+from apps.orders.reconciling.lines import LINES_LIMIT as STATEMENT_LINES
 from apps.orders.routing import FILTERS, LONGEST_WAIT
+from apps.orders.statement_models import BreakKind
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.strategies import STRATEGIES
 from apps.orders.verdicts import GIVEN_UP_FOR, PIN_ALARM
@@ -433,6 +439,31 @@ class TestTheMoneyPage:
     def test_tells_how_long_a_request_waits(self) -> None:
         assert people.OPEN_FOR.total_seconds() == 24 * 3600
         assert "waits 24 hours" in self.text
+
+
+class TestTheReconciliationPage:
+    text = (ROOT / "docs" / "RECONCILIATION.md").read_text()
+
+    def test_names_every_kind_field_and_preset(self) -> None:
+        assert [row[0].strip("`") for row in table(self.text, "The kinds")] == BreakKind.values
+        fields = [row[0].strip("`") for row in table(self.text, "The dialect")]
+        assert set(fields) == set(Dialect.__dataclass_fields__)
+        (presets,) = re.findall(r"^Presets: (.+)$", self.text, re.MULTILINE)
+        assert re.findall(r"`(\w+)`", presets) == list(PRESETS)
+
+    def test_names_every_decision_with_its_kinds(self) -> None:
+        told = {row[0].strip("`"): row[1] for row in table(self.text, "The decisions")}
+        assert list(told) == [str(end) for end in CHOICES]
+        for end, kinds in told.items():
+            named = set(re.findall(r"`(\w+)`", kinds))
+            wanted = set(BreakKind.values) - named if kinds.startswith("all") else named
+            assert wanted == {str(kind) for kind in CHOICES[end].kinds}
+
+    def test_tells_the_figures_of_the_code(self) -> None:
+        figures = ("older than 1 hour", "more than 1 day from", "more than 3 times", "100000 lines and 16 MB")
+        assert [figure for figure in figures if figure not in self.text] == []
+        assert (timedelta(hours=1), timedelta(days=1), 3) == (SETTLE_GRACE, FAR, BELIEVABLE)
+        assert (STATEMENT_LINES, STATEMENT_BYTES) == (100_000, 16 * 1024 * 1024)
 
 
 # --- routing
