@@ -152,7 +152,7 @@ def connect(buyer: Package, seller: Package, url: str, kind: str, *, position: i
     mapping = PackageMapping(
         package=buyer,
         integration=integration,
-        oyun=ids.pop("oyun", ""),
+        oyun=ids.pop("oyun", str(seller.pk)),
         kupur=ids.pop("kupur", ""),
         params={**FIXED.get(kind, {}), **ids},
         cost_micros=35_000_000,
