@@ -64,7 +64,11 @@ REFUSALS: dict[type[creation.OrderRefused], str] = {
 """What a refused order is called here. Any other refusal is `NO_STOCK`: nothing was written, nobody is named."""
 
 _REFERENCE = re.compile(r"[0-9A-Za-z_-]{1,50}")
-_RANK = {InputField.Target.USER_IDENTIFIER: 0, InputField.Target.EXTRA_FIELD: 1, InputField.Target.PARAM: 2}
+_RANK: dict[str, int] = {
+    InputField.Target.USER_IDENTIFIER: 0,
+    InputField.Target.EXTRA_FIELD: 1,
+    InputField.Target.PARAM: 2,
+}
 
 
 class Refused(Exception):

@@ -141,11 +141,12 @@ def _tell_row(package: Package, price_micros: int, currency: str) -> dict[str, s
 def tell_airtime(packages: Sequence[Package], customer: Customer, now: datetime) -> str:
     """`paket_listesi`: every airtime package with a price, `Operator|tip|kupur|price|name|^`, one on each line."""
     airtime = [package for package in packages if airtime_of(package)]
-    told = [(*airtime_of(package), price, package) for package, price in _priced(airtime, customer, now)]
-    return "\r\n".join(
-        f"{operator.capitalize()}|{kind}|{kupur}|{format_amount(price)}|{_plain(name_of(package))}|^"
-        for operator, kind, kupur, price, package in told
-    )
+    return "\r\n".join(_tell_airtime(package, price) for package, price in _priced(airtime, customer, now))
+
+
+def _tell_airtime(package: Package, price_micros: int) -> str:
+    operator, kind, kupur = airtime_of(package)
+    return f"{operator.capitalize()}|{kind}|{kupur}|{format_amount(price_micros)}|{_plain(name_of(package))}|^"
 
 
 def airtime_of(package: Package) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ class RealHub:
     def _is_ready(self) -> bool:
         try:
             return requests.get(f"{self.url}/livez", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
 

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -132,7 +133,6 @@ class TestAChain:
         assert (standing_of(order)[0], standing_of(Order.objects.get(tenant=seller.tenant))[0]) == ("rejected",) * 2
         assert set(wallets().values()) == {1_000_000_000}
 
-    @both_databases
     @pytest.mark.parametrize("kind", DIALECTS)
     def test_tells_doubt_as_work_in_progress(self, stage: Stage, live_server: LiveServer, kind: str) -> None:
         seller = selling_shop(stage, kind)
@@ -145,7 +145,6 @@ class TestAChain:
         assert [Attempt.objects.get(order=each).state for each in (order, upstream)] == ["accepted", "in_doubt"]
         assert (sums_of(order), sums_of(upstream)) == ({"hold": 40_000_000}, {"hold": 35_000_000})
 
-    @both_databases
     def test_gives_a_pin_up_byte_for_byte_even_one_that_splits_lines(
         self, stage: Stage, live_server: LiveServer
     ) -> None:
@@ -210,39 +209,52 @@ def say(path: str, params: dict[str, Any], headers: dict[str, str], *, is_post: 
 def everything(key: str, package: Package, player: str, reference: str, number: int, **headers: str) -> dict[str, str]:
     """What each door says to this key about this package, this reference and this order; nothing new is ordered."""
     kod = {"kod": key.partition(".")[0], "sifre": key}
-    pin = {"oyun": package.product_id, "kupur": package.pk, "referans": reference, "oyuncu_bilgi": player}
-    gsm = {"operator": "turkcell", "tip": "tam", "kontor": "100", "gsmno": player, "tekilnumara": reference}
-    told = {
-        f"/servis/{name}.php": say(f"/servis/{name}.php", {**kod, **params}, headers)
-        for name, params in {
-            "bakiye_kontrol": {},
-            "pin_listesi": {},
-            "paket_listesi": {},
-            "pin_ekle": pin,
-            "pin_kontrol": {"tahsilat_api_islem_id": reference},
-            "tl_servis": gsm,
-            "tl_kontrol": {"tekilnumara": reference},
-        }.items()
+    pin: dict[str, Any] = {
+        "oyun": package.product_id,
+        "kupur": package.pk,
+        "referans": reference,
+        "oyuncu_bilgi": player,
     }
-    add = {"service": package.pk, "link": player, "quantity": 1}
-    for action, params in {
+    gsm: dict[str, Any] = {
+        "operator": "turkcell",
+        "tip": "tam",
+        "kontor": "100",
+        "gsmno": player,
+        "tekilnumara": reference,
+    }
+    servis: dict[str, dict[str, Any]] = {
+        "bakiye_kontrol": {},
+        "pin_listesi": {},
+        "paket_listesi": {},
+        "pin_ekle": pin,
+        "pin_kontrol": {"tahsilat_api_islem_id": reference},
+        "tl_servis": gsm,
+        "tl_kontrol": {"tekilnumara": reference},
+    }
+    told = {
+        f"/servis/{name}.php": say(f"/servis/{name}.php", {**kod, **params}, headers) for name, params in servis.items()
+    }
+    add: dict[str, Any] = {"service": package.pk, "link": player, "quantity": 1}
+    actions: dict[str, dict[str, Any]] = {
         "services": {},
         "balance": {},
         "status": {"order": number},
         "add": add,
         "cancel": {"orders": number},
         "refill": {"order": number},
-    }.items():
+    }
+    for action, params in actions.items():
         told[f"/api/v2 {action}"] = say("/api/v2", {"key": key, "action": action, **params}, headers, is_post=True)
     token = {**headers, "api-token": key}
-    order = {"qty": 1, "order_uuid": reference, "player_id": player}
-    for path, params in {
+    order: dict[str, Any] = {"qty": 1, "order_uuid": reference, "player_id": player}
+    paths: dict[str, dict[str, Any]] = {
         "profile": {},
         "products": {},
         f"content/{package.product_id}": {},
         "check": {"orders": f"[ID_{number}]"},
         f"newOrder/{package.pk}/params": order,
-    }.items():
+    }
+    for path, params in paths.items():
         told[f"/client/api/{path}"] = say(f"/client/api/{path}", params, token)
     return told
 
@@ -286,7 +298,6 @@ FATES: tuple[dict[str, Any], ...] = (
 
 
 class TestTheSupplier:
-    @both_databases
     @pytest.mark.parametrize("fate", FATES, ids=lambda fate: "-".join(map(str, fate)) or "delivered")
     @pytest.mark.parametrize("needs_code", [True, False], ids=["pin", "direct"])
     def test_is_named_at_no_door(self, stage: Stage, fate: dict[str, Any], needs_code: bool) -> None:
@@ -297,7 +308,7 @@ class TestTheSupplier:
         buyer = ZnetBuyer(shop, key_of(shop), player)
         assert buyer.place(reference) == "OK|35.00|965.00"
         order = Order.objects.get()
-        said = []
+        said: list[str] = []
         for seconds in (0, 300, 3600):
             stage.run_until_quiet(for_s=seconds)
             said += everything(buyer.key, shop.package, player, reference, order.pk).values()
@@ -338,16 +349,14 @@ class TestManyAtOnce:
         shop = make_shop(stage.url)
         buyers = [ZnetBuyer(shop, key) for key in itertools.repeat(key_of(shop), AT_ONCE)]
         player = new_player()
-        told = self.at_once(
-            [lambda each=each: each.place("42", oyuncu_bilgi=player, musteri_tel="") for each in buyers]
-        )
+        told = self.at_once([partial(each.place, "42", oyuncu_bilgi=player, musteri_tel="") for each in buyers])
         assert set(told) == {"OK|35.00|965.00"}
         self.check_one(shop)
 
     def test_with_one_airtime_reference_are_one_order_and_one_charge(self, stage: Stage) -> None:
         shop = make_airtime_shop(stage.url)
         buyers = [ZnetBuyer(shop, key) for key in itertools.repeat(key_of(shop), AT_ONCE)]
-        told = self.at_once([lambda each=each: each.load("42") for each in buyers])
+        told = self.at_once([partial(each.load, "42") for each in buyers])
         assert sorted(set(told)) == [
             "OK|1|Talebiniz İşleme Alınmıştır.|35.00",
             "OK|8|Bu İşlem Daha Önce Gönderildi|0.00",
@@ -358,7 +367,7 @@ class TestManyAtOnce:
     def test_with_one_uuid_are_one_order_and_one_charge(self, stage: Stage) -> None:
         shop = make_shop(stage.url)
         key, player = key_of(shop), new_player()
-        params = {"qty": 1, "order_uuid": "6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", "player_id": player}
+        params: dict[str, Any] = {"qty": 1, "order_uuid": "6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", "player_id": player}
         path = f"/client/api/newOrder/{shop.package.pk}/params"
         told = self.at_once([lambda: Client().get(path, params, headers={"api-token": key}).json()] * AT_ONCE)
         assert {each["status"] for each in told} == {"OK"}
@@ -368,7 +377,7 @@ class TestManyAtOnce:
         shop = make_shop(stage.url, needs_code=False)
         key, player = key_of(shop), new_player()
         buyers = [SmmBuyer(shop, key, player) for _ in range(AT_ONCE)]
-        told = self.at_once([lambda each=each: each.add() for each in buyers])
+        told = self.at_once([each.add for each in buyers])
         assert sum("order" in each for each in told) == 1
         assert [each for each in told if "order" not in each] == [
             {"error": "neworder.error.link_duplicate"} for _ in range(AT_ONCE - 1)
@@ -387,8 +396,8 @@ class TestManyAtOnce:
             for _ in range(4):
                 placer = ZnetBuyer(shop, key, asker.player)
                 acts += [
-                    lambda placer=placer, reference=reference: placer.place(reference),
-                    lambda placer=placer, reference=reference: placer.check(reference),
+                    partial(placer.place, reference),
+                    partial(placer.check, reference),
                 ]
             told = set(self.at_once(acts))
             is_ordered = Order.objects.filter(idempotency_key=reference).exists()

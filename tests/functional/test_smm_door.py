@@ -287,7 +287,13 @@ class TestLogin:
         assert buyer.read(buyer.client.post("/api/v2", {"key": buyer.key, **params})) == error("Incorrect request")
 
     def test_is_no_address_that_is_looked_at(self, buyer: SmmBuyer) -> None:
-        params = {"key": buyer.key, "action": "add", "service": buyer.shop.package.pk, "link": "P001", "quantity": 1}
+        params: dict[str, Any] = {
+            "key": buyer.key,
+            "action": "add",
+            "service": buyer.shop.package.pk,
+            "link": "P001",
+            "quantity": 1,
+        }
         assert buyer.read(buyer.client.get("/api/v2", params)) == error("Incorrect request")
         assert not Order.objects.exists()
 
