@@ -15,9 +15,11 @@ from django.test import Client
 from django.urls import resolve
 from pytest_django.live_server_helper import LiveServer
 
+from apps.api import client_api_shapes, znet_door_shapes
 from apps.catalog.models import Package
 from apps.orders import unseen
 from apps.orders.models import Attempt, Evidence, Order, UnseenReference
+from apps.panel import words
 from apps.providers.models import Integration
 from apps.wallet import ledger
 from tests.factories import (
@@ -405,3 +407,9 @@ class TestManyAtOnce:
             assert is_ordered is not is_closed
             assert ("3|Kayıt Bulunamadı" in told) is is_closed
             assert any(line.startswith("OK|35.00|") for line in told) is is_ordered
+
+
+class TestTheStory:
+    @pytest.mark.parametrize("cause", [client_api_shapes.CAUSE, znet_door_shapes.CAUSE])
+    def test_has_a_word_for_each_door_that_shows_codes(self, cause: str) -> None:
+        assert cause in words.CAUSES
