@@ -18,8 +18,9 @@ from apps.ops.demo import FAST_OPTIONS
 from apps.providers.models import Integration, PackageMapping, Route
 told = json.loads(sys.argv[1])
 tenant = Tenant.objects.get(slug="demo")
+options = {name: value for name, value in FAST_OPTIONS.items() if name != "final_after_s" or told["kind"] == "znet"}
 account = Integration(tenant=tenant, name=told["kind"] + told["code"], kind=told["kind"], base_url=told["url"],
-    login=told["login"], currency="TRY", options=FAST_OPTIONS, is_local=True)
+    login=told["login"], currency="TRY", options=options, is_local=True)
 account.set_secrets(told["secrets"])
 account.full_clean()
 account.save()
@@ -109,7 +110,7 @@ class TestTwoInstallations:
                     wait_for(lambda hub=hub, player=player, end=end: standing(hub, player) == [end], player, 150)
             shown = [pins(buyer, numbers[player]) for player in ("two-znet", "two-client")]
             given = {entry["recipient"]: entry for entry in simulator.truth() if entry["event"] == "bought"}
-            sold = [given[player]["planned_pins"] for player in ("two-znet", "two-client")]
+            sold = [given[player]["planned_pins"][:1] for player in ("two-znet", "two-client")]
             bought = [entry["recipient"] for entry in simulator.truth() if entry["event"] == "bought"]
             others = [entry for entry in idle.truth() if entry["event"] == "bought"]
             logs = seller.logs() + buyer.logs()

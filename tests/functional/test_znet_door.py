@@ -34,6 +34,7 @@ from tests.factories import (
 )
 from tests.functional.core_fixtures import committed, simulator, stage
 from tests.functional.door_buyers import ZnetBuyer, key_of, make_airtime_shop
+from tests.functional.test_client_api_door import add_code
 
 __all__ = ["committed", "simulator", "stage"]
 
@@ -243,6 +244,12 @@ class TestRefusals:
             assert buyer.place(oyun=oyun, kupur=kupur) == "3|Kupur Bilgisi Bulunamadı"
         assert buyer.place(oyun=buyer.shop.package.product_id + 1) == "3|Kupur Bilgisi Bulunamadı"
 
+    def test_a_product_of_another_shop_that_has_the_same_code(self, buyer: ZnetBuyer) -> None:
+        foreign = make_package(make_tenant())
+        Package.objects.filter(pk=foreign.pk).update(code=buyer.shop.package.code)
+        assert buyer.place(oyun=foreign.product_id, kupur=foreign.pk) == "3|Kupur Bilgisi Bulunamadı"
+        assert not Order.objects.exists()
+
     def test_a_product_that_was_taken_off(self, buyer: ZnetBuyer) -> None:
         Package.objects.update(is_active=False)
         assert buyer.place() == "3|Kupur Bilgisi Bulunamadı"
@@ -331,6 +338,14 @@ class TestChecking:
         buyer.place()
         stage.run_until_quiet()
         assert buyer.check() == "OK|2| |Yüklendi"
+
+    def test_tells_no_code_of_an_order_that_is_not_over(self, buyer: ZnetBuyer, stage: Stage) -> None:
+        stage.simulator.set_fate(recipient=buyer.player, complete_after_s=600)
+        buyer.place()
+        stage.run_until_quiet(60)
+        add_code(Order.objects.get(), "EARLY", is_quarantined=False)
+        assert buyer.check() == WAITING
+        assert not OrderEvent.objects.filter(kind="codes_revealed").exists()
 
     def test_encodes_a_pin_that_would_split_the_line(self) -> None:
         assert shapes.join_state("2", "A|B+C 1%", "Yüklendi") == "OK|2|A%7CB%2BC%201%25|Y%C3%BCklendi"
