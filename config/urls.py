@@ -7,6 +7,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("apps.api.urls")),
     path("client/api/", include("apps.api.client_api")),
+    path("servis/", include("apps.api.znet_door")),
+    path("api/v2", include("apps.api.smm_door")),
     path("hooks/", include("apps.webhooks.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("apps.ops.urls")),

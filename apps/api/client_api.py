@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -20,8 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from apps.accounts.keys import Caller, find_caller
 from apps.accounts.models import Customer
 from apps.api import client_api_shapes as shapes
-from apps.api.bodies import check_size
-from apps.api.problems import BodyTooLarge
+from apps.api.dialects import WHOLE, Unreadable, find_order, orders_of, packages_of, read_params
 from apps.catalog.models import InputField, Package
 from apps.common import clock
 from apps.common.logs import get_logger
@@ -62,7 +60,6 @@ REFUSED = (110, "not_available")
 View = Callable[..., object]
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 class Refused(Exception):
@@ -130,14 +127,9 @@ def read_call(request: HttpRequest) -> Call:
     if caller is None:
         raise Refused(TOKEN_WRONG, "this API key is wrong, switched off or expired")
     try:
-        check_size(request)
-    except BodyTooLarge as error:
-        raise Refused(UNKNOWN_ERROR, error.detail) from error
-    lists = [*request.GET.lists(), *request.POST.lists()]
-    given = [(name, str(value)) for name, values in lists for value in values]
-    if len(dict(given)) != len(given):
-        raise Refused(UNKNOWN_ERROR, "send each parameter once")
-    return Call(caller, dict(given), request.headers.get("X-Order-Path", ""))
+        return Call(caller, read_params(request), request.headers.get("X-Order-Path", ""))
+    except Unreadable as error:
+        raise Refused(UNKNOWN_ERROR, str(error)) from error
 
 
 def show_profile(call: Call) -> object:
@@ -161,13 +153,6 @@ def show_content(call: Call, content_id: int) -> object:
         return {"categories": shapes.tell_categories(packages), "products": []}
     below = [package for package in packages if package.product_id == content_id]
     return {"categories": [], "products": shapes.tell_products(below, call.customer, clock.now(), is_base=False)}
-
-
-def packages_of(customer: Customer) -> list[Package]:
-    """Everything on sale in the customer's shop."""
-    packages = Package.objects.select_related("product", "tenant").prefetch_related("product__fields")
-    on_sale = packages.filter(tenant_id=customer.tenant_id, is_active=True, product__is_active=True)
-    return list(on_sale.order_by("product__name", "pk"))
 
 
 def place_order(call: Call, package_id: int) -> object:
@@ -195,17 +180,6 @@ def create_once(customer: Customer, new: NewOrder, key: str) -> tuple[Order, boo
     return created.order, created.is_replay
 
 
-def find_order(customer: Customer, key: str) -> Order | None:
-    """The customer's order with this UUID."""
-    return orders_of(customer).filter(idempotency_key=key).first()
-
-
-def orders_of(customer: Customer) -> QuerySet[Order]:
-    """The customer's orders with all that is told of each."""
-    orders = Order.objects.select_related("package__product").prefetch_related("package__product__fields")
-    return orders.filter(customer=customer)
-
-
 def load_package(customer: Customer, package_id: int) -> Package:
     """The package by the id that `products` tells. Raises `Refused`."""
     packages = Package.objects.select_related("product").filter(tenant_id=customer.tenant_id)
@@ -224,7 +198,7 @@ def read_uuid(text: str) -> str:
 
 def read_quantity(package: Package, text: str) -> int:
     """The whole number in `qty`. Raises `Refused` with the code for too few, too many, or another rule."""
-    if not _WHOLE.fullmatch(text):
+    if not WHOLE.fullmatch(text):
         raise Refused(NOT_ALLOWED, f"qty must be {package.quantity_rule()}")
     quantity = int(text)
     if package.allows(quantity):
@@ -239,7 +213,7 @@ def read_repeat(package: Package, params: dict[str, str]) -> int:
     if any(field.name == "repeat" for field in package.product.fields.all()):
         return 0
     text = params.pop("repeat", "") or "0"
-    if not _WHOLE.fullmatch(text):
+    if not WHOLE.fullmatch(text):
         raise Refused(WRONG_FIELD, "repeat must be a whole number")
     return int(text)
 
@@ -264,7 +238,7 @@ def check_orders(call: Call) -> object:
         asked = [found[key] for key in dict.fromkeys(keys) if key in found]
     else:
         bare = [name.removeprefix(shapes.ORDER_PREFIX) for name in names]
-        ids = [int(name) for name in bare if _WHOLE.fullmatch(name)]
+        ids = [int(name) for name in bare if WHOLE.fullmatch(name)]
         by_id = orders.in_bulk(ids)
         asked = [by_id[pk] for pk in dict.fromkeys(ids) if pk in by_id]
     return {"status": "OK", "data": [shapes.tell_checked(order, call.caller.key_id, clock.now()) for order in asked]}

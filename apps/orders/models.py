@@ -509,3 +509,26 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.order_id}: {self.status}"
+
+
+class UnseenReference(models.Model):
+    """A reference that a buyer asked about before any order had it, and since when none may have it any more."""
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
+    reference = models.CharField(max_length=120)
+    asked_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "orders_unseen_reference"
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "reference"], name="unseen_reference_once_per_customer"),
+            # What was closed before it was asked about was told as absent without the time to arrive.
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True) | Q(closed_at__gt=F("asked_at")),
+                name="unseen_reference_closed_after_the_question",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer_id}: {self.reference}"

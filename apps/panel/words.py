@@ -219,6 +219,7 @@ CAUSES: Words = {
     "panel": _("this panel"),
     "api": _("REST interface"),
     "client_api": _("client API"),
+    "znet": _("ZNET interface"),
 }
 
 OUTCOMES: Words = {
