@@ -13,15 +13,16 @@ from ninja import Query, Router, Status
 from apps.accounts.keys import Caller
 from apps.api import cursors
 from apps.api.auth import KeyedRequest
-from apps.api.problems import ORDERS, CodesNotReady, OrderNotFound
+from apps.api.problems import ORDERS, CodesNotReady, OrderNotCancellable, OrderNotFound
 from apps.api.schemas import CodeOut, CodesOut, NewOrderIn, OrderFilter, OrderOut, OrderPage, ProblemOut
 from apps.api.telling import TOLD_STATUS, WITH_CODES, tell_order, tell_orders
 from apps.common import clock
-from apps.orders import machine
+from apps.orders import decisions
 from apps.orders.creation import KEY
-from apps.orders.models import Order, OrderCode
+from apps.orders.models import Order
 from apps.orders.services import create_order
 from apps.orders.states import OrderStatus
+from apps.orders.withdrawal import AlreadySent, cancel_unsent
 
 router = Router(tags=["orders"])
 
@@ -53,11 +54,9 @@ def place_order(request: KeyedRequest, new: NewOrderIn, response: HttpResponse) 
 @router.get("/orders", response={200: OrderPage, (401, 422, 500): ProblemOut}, url_name=ORDERS)
 def list_orders(request: KeyedRequest, wanted: Query[OrderFilter]) -> OrderPage:
     """Your orders, newest first."""
-    orders = orders_of(request.auth)
+    orders = orders_of(request.auth).filter(**wanted.columns())
     if wanted.status:
         orders = orders.filter(status__in=[status for status, told in TOLD_STATUS.items() if told == wanted.status])
-    if wanted.client_reference:
-        orders = orders.filter(client_reference=wanted.client_reference)
     if wanted.cursor is not None:
         orders = orders.filter(pk__lt=cursors.decode(wanted.cursor))
     found = list(orders.order_by("-pk")[: wanted.limit + 1])
@@ -84,12 +83,22 @@ def reveal_codes(request: KeyedRequest, order_id: int) -> CodesOut:
         if order.status not in WITH_CODES:
             told = TOLD_STATUS[OrderStatus(order.status)]
             raise CodesNotReady(f"order {order.pk} is {told}; ask again when it is completed or partial")
-        found = OrderCode.objects.filter(order=order, is_quarantined=False).order_by("pk")
-        codes = [CodeOut(**code.reveal()) for code in found]
-        machine.record_story(
-            order, "codes_revealed", "api", clock.now(), actor=request.auth.key_id, data={"count": len(codes)}
-        )
+        shown = decisions.reveal_codes(order, request.auth.key_id, "api", clock.now())
+        codes = [CodeOut(**{name: getattr(code, name) for name in CodeOut.model_fields}) for code in shown]
     return CodesOut(codes=codes)
+
+
+@router.post(
+    "/orders/{int:order_id}/cancel", response={200: OrderOut, (401, 404, 409, 500): ProblemOut}, url_name="cancel"
+)
+def cancel_order(request: KeyedRequest, order_id: int) -> OrderOut:
+    """Take an order back that was never sent: the whole price returns to your wallet. Safe to repeat."""
+    order = load_order(orders_of(request.auth), order_id)
+    try:
+        cancel_unsent(order.pk, request.auth.key_id, clock.now())
+    except AlreadySent as error:
+        raise OrderNotCancellable("this order was sent, or is over: it can no longer be cancelled") from error
+    return tell_order(load_order(orders_of(request.auth), order_id))
 
 
 def orders_of(caller: Caller) -> QuerySet[Order]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Any
 
 import structlog
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -17,8 +18,8 @@ from apps.orders import refusals
 log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-ORDERS = "orders"
-"""The URL name under which orders are placed."""
+ORDERS, BULK = "orders", "bulk"
+"""The URL names under which orders are placed."""
 
 
 class Problem(Exception):
@@ -98,6 +99,24 @@ class CodesNotReady(Problem):
     code = "codes_not_ready"
 
 
+class OrderNotCancellable(Problem):
+    """The order was sent already, or is over."""
+
+    code = "order_not_cancellable"
+
+
+class NotesFull(Problem):
+    """The order takes no more notes."""
+
+    code = "notes_full"
+
+
+class TooManyLines(Problem):
+    """The body has more lines than one request may have, or none."""
+
+    code = "lines_not_allowed"
+
+
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """One thing to mend: a JSON pointer into the body, or `?name` for a query parameter, and what to do."""
@@ -158,6 +177,9 @@ ANSWERS: dict[type[Exception], Answer] = {
     OrderNotFound: Answer(404),
     MethodNotAllowed: Answer(405),
     CodesNotReady: Answer(409, is_retryable=True),
+    OrderNotCancellable: Answer(409),
+    NotesFull: Answer(409),
+    TooManyLines: Answer(422),
     BodyTooLarge: Answer(413),
     WrongContentType: Answer(415),
     BadJson: Answer(400),
@@ -169,10 +191,20 @@ ANSWERS: dict[type[Exception], Answer] = {
 
 
 def answer(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The problem document for `error`; one that is not in the table is logged and told as a 500."""
+    """The response to `error`: its problem document, with the headers that belong to it."""
     refusal = _as_refusal(request, error)
-    if isinstance(refusal, Problem | refusals.OrderRefused) and type(refusal) in ANSWERS:
-        return _refuse(request, refusal, ANSWERS[type(refusal)])
+    document = describe(request, refusal)
+    response = JsonResponse(document, status=document["status"], content_type=MEDIA_TYPE)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        is_wrong = ', error="invalid_token"' if isinstance(refusal, KeyInvalid) else ""
+        response["WWW-Authenticate"] = f'Bearer realm="order hub"{is_wrong}'
+    return response
+
+
+def describe(request: HttpRequest, error: Exception) -> dict[str, Any]:
+    """The problem document for `error`; one that is not in the table is logged and told as a 500."""
+    if isinstance(error, Problem | refusals.OrderRefused) and type(error) in ANSWERS:
+        return _refuse(error, ANSWERS[type(error)])
     log.error("api_failed", path=request.path, method=request.method, error=type(error).__name__, exc_info=error)
     return _fail(request)
 
@@ -216,7 +248,7 @@ def as_pointer(path: Sequence[str | int]) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
-def _refuse(request: HttpRequest, refusal: Problem | refusals.OrderRefused, told: Answer) -> HttpResponse:
+def _refuse(refusal: Problem | refusals.OrderRefused, told: Answer) -> dict[str, Any]:
     detail = told.detail or refusal.detail
     if isinstance(refusal, refusals.OrderRefused):
         log.info("order_refused", refusal=refusal.code, detail=refusal.detail)
@@ -226,24 +258,20 @@ def _refuse(request: HttpRequest, refusal: Problem | refusals.OrderRefused, told
         wrongs = (Wrong(refusal.pointer, detail),) if refusal.pointer else ()
     title = (refusal.__doc__ or "").partition("\n")[0]
     more = {"order_id": refusal.order_id} if isinstance(refusal, refusals.RepeatSuspected) else {}
-    response = _render(request, told, refusal.code, title, detail, wrongs, more)
-    if told.status == HTTPStatus.UNAUTHORIZED:
-        is_wrong = ', error="invalid_token"' if isinstance(refusal, KeyInvalid) else ""
-        response["WWW-Authenticate"] = f'Bearer realm="order hub"{is_wrong}'
-    return response
+    return _render(told, refusal.code, title, detail, wrongs, more)
 
 
-def _fail(request: HttpRequest) -> HttpResponse:
+def _fail(request: HttpRequest) -> dict[str, Any]:
     """Something broke here. Whether an order was placed before it did is not known, and is told so."""
     match = request.resolver_match
-    places_order = request.method == "POST" and match is not None and match.url_name == ORDERS
+    places_order = request.method == "POST" and match is not None and match.url_name in (ORDERS, BULK)
     detail = (
         "repeat it with the same Idempotency-Key and body: that finds the order if there is one, else it places it"
         if places_order
         else "repeat it later; if it stays, tell the shop the request_id"
     )
     told = Answer(500, is_retryable=True)
-    return _render(request, told, "internal_error", "Something broke here.", detail, (), may_have_moved=places_order)
+    return _render(told, "internal_error", "Something broke here.", detail, (), may_have_moved=places_order)
 
 
 def forbid_method(request: HttpRequest, refused: HttpResponseNotAllowed) -> HttpResponse:
@@ -254,7 +282,6 @@ def forbid_method(request: HttpRequest, refused: HttpResponseNotAllowed) -> Http
 
 
 def _render(
-    request: HttpRequest,
     told: Answer,
     code: str,
     title: str,
@@ -263,8 +290,8 @@ def _render(
     more: Mapping[str, object] = MappingProxyType({}),
     *,
     may_have_moved: bool = False,
-) -> HttpResponse:
-    document = {
+) -> dict[str, Any]:
+    return {
         "type": f"urn:order-hub:problem:{code}",
         "title": title,
         "status": told.status,
@@ -276,4 +303,3 @@ def _render(
         "money_may_have_moved": may_have_moved,
         **more,
     }
-    return JsonResponse(document, status=told.status, content_type=MEDIA_TYPE)

@@ -17,8 +17,12 @@ from ninja.openapi.schema import OpenAPISchema
 from apps.api import problems
 from apps.api.auth import BearerKey, HeaderKey
 from apps.api.bodies import StrictParser, check_size
-from apps.api.orders import router
+from apps.api.bulk import router as bulk
+from apps.api.notes import router as notes
+from apps.api.orders import router as orders
+from apps.api.packages import router as packages
 from apps.api.quotes import router as quotes
+from apps.api.wallet import router as wallet
 
 View = Callable[..., HttpResponseBase]
 
@@ -48,8 +52,8 @@ api = OrderApi(
     auth=[BearerKey(), HeaderKey()],
     parser=StrictParser(),
 )
-api.add_router("", router)
-api.add_router("", quotes)
+for router in (packages, quotes, orders, bulk, notes, wallet):
+    api.add_router("", router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)  # type: ignore[arg-type]  # it hands over instances, never classes
 

@@ -742,7 +742,7 @@ class TestRevealingCodes:
             order,
             "api",
             rest.key.partition(".")[0],
-            {"count": 1},
+            {"codes": 1},
         )
         rest.reveal(order.pk)
         assert OrderEvent.objects.filter(kind="codes_revealed").count() == 2
@@ -866,8 +866,15 @@ class TestTheDescription:
         assert {path: sorted(methods) for path, methods in document["paths"].items()} == {
             ORDERS: ["get", "post"],
             f"{ORDERS}/{{order_id}}": ["get"],
+            f"{ORDERS}/bulk": ["post"],
+            f"{ORDERS}/{{order_id}}/cancel": ["post"],
             f"{ORDERS}/{{order_id}}/codes/reveal": ["post"],
+            f"{ORDERS}/{{order_id}}/events": ["get"],
+            f"{ORDERS}/{{order_id}}/notes": ["get", "post"],
+            "/api/v1/packages": ["get"],
             "/api/v1/quotes": ["post"],
+            "/api/v1/wallet": ["get"],
+            "/api/v1/wallet/statement": ["get"],
         }
         post = document["paths"][ORDERS]["post"]
         assert [(p["name"], p["required"]) for p in post["parameters"]] == [("Idempotency-Key", True)]
