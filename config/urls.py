@@ -1,11 +1,14 @@
 """Every URL of the hub."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from apps.api.urls import door, nothing_here
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("apps.api.urls")),
+    re_path(r"^api(?:/|$)", door(nothing_here)),
     path("client/api/", include("apps.api.client_api")),
     path("hooks/", include("apps.webhooks.urls")),
     path("i18n/", include("django.conf.urls.i18n")),

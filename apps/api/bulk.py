@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from ninja import Router
 from pydantic import ConfigDict, Field, ValidationError
 
+from apps.accounts.models import Scope
 from apps.api import problems
-from apps.api.auth import KeyedRequest
+from apps.api.auth import KeyedRequest, needs
 from apps.api.bodies import MAX_BYTES, check_texts, load_json
+from apps.api.limits import book_more
 from apps.api.problems import BULK, RequestInvalid, TooManyLines, Wrong, WrongContentType, as_pointer
 from apps.api.schemas import BulkOut, BulkResultOut, NewOrderIn, ProblemOut
 from apps.api.telling import tell_order
@@ -39,17 +42,20 @@ BODY = {
 
 @router.post(
     "/orders/bulk",
-    response={200: BulkOut, (401, 413, 415, 422, 500): ProblemOut},
+    auth=needs(Scope.ORDERS),
+    response={200: BulkOut, (401, 403, 413, 415, 422, 429, 500): ProblemOut},
     url_name=BULK,
     openapi_extra={"requestBody": BODY},
 )
 def place_orders(request: KeyedRequest) -> BulkOut:
     """Place up to 100 orders. Each line stands alone: one that is refused leaves the others as they are."""
     if request.content_type != MEDIA_TYPE:
-        raise WrongContentType(f"send the header `Content-Type: {MEDIA_TYPE}` with one JSON object a line")
+        text = _("send the header `Content-Type: %(type)s` with one JSON object a line")
+        raise WrongContentType(text % {"type": MEDIA_TYPE})
     lines = request.body.splitlines()
     if not 1 <= len(lines) <= MOST_LINES:
-        raise TooManyLines(f"send 1 to {MOST_LINES} lines")
+        raise TooManyLines(_("send 1 to %(most)d lines") % {"most": MOST_LINES})
+    book_more(request, request.key, len(lines) - 1, clock.now())
     return BulkOut(results=[place_line(request, number, line) for number, line in enumerate(lines, start=1)])
 
 
@@ -72,7 +78,9 @@ def read_line(line: bytes) -> BulkLineIn:
     try:
         return BulkLineIn.model_validate(document)
     except ValidationError as error:
-        raise RequestInvalid([Wrong(as_pointer(found["loc"]), found["msg"]) for found in error.errors()]) from error
+        raise RequestInvalid(
+            [Wrong(as_pointer(found["loc"]), problems.in_words(found)) for found in error.errors()]
+        ) from error
 
 
 def placed_line(number: int, key: str, created: Created) -> BulkResultOut:

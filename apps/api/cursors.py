@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 
+from django.utils.translation import gettext as _
+
 from apps.api.problems import BadCursor
 
 FORM = re.compile(r"before:([1-9][0-9]{0,17})")
@@ -23,5 +25,5 @@ def decode(cursor: str) -> int:
     except ValueError:
         found = None
     if found is None or encode(int(found[1])) != cursor:
-        raise BadCursor("send the next_cursor of an earlier answer as it was, or none for the first page", "?cursor")
+        raise BadCursor(_("send the next_cursor of an earlier answer as it was, or none for the first page"), "?cursor")
     return int(found[1])

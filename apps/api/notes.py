@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
 from ninja import Router, Status
 
-from apps.api.auth import KeyedRequest
+from apps.accounts.models import Scope
+from apps.api.auth import KeyedRequest, needs
 from apps.api.orders import load_order, orders_of
 from apps.api.problems import NotesFull
 from apps.api.schemas import EventsOut, NewNoteIn, NoteOut, NotesOut, ProblemOut
@@ -18,7 +20,8 @@ router = Router(tags=["notes and events"])
 
 @router.post(
     "/orders/{int:order_id}/notes",
-    response={201: NoteOut, (400, 401, 404, 409, 413, 415, 422, 500): ProblemOut},
+    auth=needs(Scope.ORDERS),
+    response={201: NoteOut, (400, 401, 403, 404, 409, 413, 415, 422, 429, 500): ProblemOut},
     url_name="notes",
 )
 def add_note(request: KeyedRequest, order_id: int, new: NewNoteIn) -> Status[NoteOut]:
@@ -27,18 +30,28 @@ def add_note(request: KeyedRequest, order_id: int, new: NewNoteIn) -> Status[Not
     try:
         note = write_note(order.pk, new.text, request.auth.key_id, clock.now())
     except TooManyNotes as error:
-        raise NotesFull(f"an order takes {MOST} notes") from error
+        raise NotesFull(_("an order takes %(most)d notes") % {"most": MOST}) from error
     return Status(201, tell_note(note))
 
 
-@router.get("/orders/{int:order_id}/notes", response={200: NotesOut, (401, 404, 500): ProblemOut}, url_name="notes")
+@router.get(
+    "/orders/{int:order_id}/notes",
+    auth=needs(Scope.READ),
+    response={200: NotesOut, (401, 403, 404, 429, 500): ProblemOut},
+    url_name="notes",
+)
 def list_notes(request: KeyedRequest, order_id: int) -> NotesOut:
     """Your notes about one order, oldest first."""
     order = load_order(orders_of(request.auth), order_id)
     return NotesOut(notes=[tell_note(note) for note in notes_of(order)])
 
 
-@router.get("/orders/{int:order_id}/events", response={200: EventsOut, (401, 404, 500): ProblemOut}, url_name="events")
+@router.get(
+    "/orders/{int:order_id}/events",
+    auth=needs(Scope.READ),
+    response={200: EventsOut, (401, 403, 404, 429, 500): ProblemOut},
+    url_name="events",
+)
 def list_events(request: KeyedRequest, order_id: int) -> EventsOut:
     """What happened to one order, oldest first."""
     order = load_order(orders_of(request.auth), order_id)

@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.utils.translation import get_language
 from ninja import Query, Router
 
-from apps.accounts.models import Customer
+from apps.accounts.models import Customer, Scope
 from apps.api import cursors
-from apps.api.auth import KeyedRequest
+from apps.api.auth import KeyedRequest, needs
 from apps.api.schemas import FieldRuleOut, PackageOut, PackagePage, PageFilter, PriceOut, ProblemOut, QuantityOut
 from apps.catalog.models import InputField, Package
 from apps.catalog.prices import groups_of, pick_price
@@ -23,7 +23,12 @@ router = Router(tags=["packages"])
 Groups = Sequence[int | None]
 
 
-@router.get("/packages", response={200: PackagePage, (401, 422, 500): ProblemOut}, url_name="packages")
+@router.get(
+    "/packages",
+    auth=needs(Scope.READ),
+    response={200: PackagePage, (401, 403, 422, 429, 500): ProblemOut},
+    url_name="packages",
+)
 def list_packages(request: KeyedRequest, wanted: Query[PageFilter]) -> PackagePage:
     """What you can order, with your prices and the fields that each product asks for."""
     customer = request.auth.customer

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from apps.catalog.models import MAX_QUANTITY
 from apps.orders.creation import NewOrder
@@ -16,9 +17,9 @@ MAX_PAGE = 100
 
 
 def check_printable(text: str) -> str:
-    """`text` as it is. Raises ValueError when it holds control characters or invisible ones."""
+    """`text` as it is. Refuses control characters and invisible ones."""
     if not text.isprintable():
-        raise ValueError("use printable characters only")
+        raise PydanticCustomError("unprintable", "use printable characters only")
     return text
 
 

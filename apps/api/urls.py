@@ -14,10 +14,12 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
+from apps.accounts.models import Scope
 from apps.api import problems
-from apps.api.auth import BearerKey, HeaderKey
+from apps.api.auth import needs
 from apps.api.bodies import StrictParser, check_size
 from apps.api.bulk import router as bulk
+from apps.api.limits import tell_limits
 from apps.api.notes import router as notes
 from apps.api.orders import router as orders
 from apps.api.packages import router as packages
@@ -49,7 +51,7 @@ api = OrderApi(
     description="Order digital goods, watch them, and collect their codes.",
     urls_namespace="api",
     docs_url=None,
-    auth=[BearerKey(), HeaderKey()],
+    auth=needs(Scope.ORDERS),
     parser=StrictParser(),
 )
 for router in (packages, quotes, orders, bulk, notes, wallet):
@@ -74,6 +76,7 @@ def door(view: View) -> View:
             response = problems.answer(request, error)
         if isinstance(response, HttpResponseNotAllowed):
             response = problems.forbid_method(request, response)
+        tell_limits(request, response)
         response["Cache-Control"] = "no-store"
         return response
 

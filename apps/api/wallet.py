@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ninja import Query, Router
 
+from apps.accounts.models import Scope
 from apps.api import cursors
-from apps.api.auth import KeyedRequest
+from apps.api.auth import KeyedRequest, needs
 from apps.api.schemas import ChangeOut, ChangeWord, PageFilter, ProblemOut, StatementPage, WalletOut
 from apps.common.money import format_amount
 from apps.wallet.statement import Change, latest_changes, standing_of
@@ -24,7 +25,9 @@ TOLD_CHANGES: dict[str, ChangeWord] = {
 """Every kind of transfer that touches a customer's wallet."""
 
 
-@router.get("/wallet", response={200: WalletOut, (401, 500): ProblemOut}, url_name="wallet")
+@router.get(
+    "/wallet", auth=needs(Scope.WALLET), response={200: WalletOut, (401, 403, 429, 500): ProblemOut}, url_name="wallet"
+)
 def show_wallet(request: KeyedRequest) -> WalletOut:
     """What your wallet has, and what you may spend."""
     standing = standing_of(request.auth.customer)
@@ -36,7 +39,12 @@ def show_wallet(request: KeyedRequest) -> WalletOut:
     )
 
 
-@router.get("/wallet/statement", response={200: StatementPage, (401, 422, 500): ProblemOut}, url_name="statement")
+@router.get(
+    "/wallet/statement",
+    auth=needs(Scope.WALLET),
+    response={200: StatementPage, (401, 403, 422, 429, 500): ProblemOut},
+    url_name="statement",
+)
 def list_changes(request: KeyedRequest, wanted: Query[PageFilter]) -> StatementPage:
     """The changes of your balance, newest first, each with the balance after it."""
     customer = request.auth.customer
