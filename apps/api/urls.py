@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
@@ -24,6 +26,7 @@ from apps.api.notes import router as notes
 from apps.api.orders import router as orders
 from apps.api.packages import router as packages
 from apps.api.quotes import router as quotes
+from apps.api.reference import show_reference
 from apps.api.wallet import router as wallet
 
 View = Callable[..., HttpResponseBase]
@@ -83,6 +86,17 @@ def door(view: View) -> View:
     return answer
 
 
+def describe_api() -> str:
+    """The OpenAPI description as it is kept in docs/openapi.json."""
+    return json.dumps(api.get_openapi_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+@require_GET
+def reference(request: HttpRequest) -> HttpResponseBase:
+    """The description for people."""
+    return show_reference(request, api.get_openapi_schema())
+
+
 def nothing_here(request: HttpRequest) -> HttpResponseBase:
     """Whatever address the API does not have."""
     raise Http404
@@ -96,5 +110,6 @@ urlpatterns: list[URLPattern] = [
         for route in api.urls[0]
         if isinstance(route, URLPattern)
     ),
+    path("docs", door(reference), name="reference"),
     re_path("", door(nothing_here)),
 ]

@@ -824,7 +824,6 @@ class TestEveryError:
             f"{ORDERS}/" + "9" * 5000,
             f"{ORDERS}/%00",
             f"{ORDERS}/1/codes",
-            "/api/v1/docs",
         ],
     )
     def test_of_a_wrong_address_is_a_problem(self, rest: Rest, path: str) -> None:
