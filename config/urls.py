@@ -8,10 +8,10 @@ from apps.api.urls import door, nothing_here
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("apps.api.urls")),
-    re_path(r"^api(?:/|$)", door(nothing_here)),
     path("client/api/", include("apps.api.client_api")),
     path("hooks/", include("apps.webhooks.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("apps.ops.urls")),
     path("", include("apps.panel.urls")),
+    re_path(r"^api(?:/|$)", door(nothing_here)),
 ]

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from apps.catalog.models import InputField, Package, PackagePrice
 from apps.common import clock
 from apps.common.money import Money
 from apps.orders import machine, notes
-from apps.orders.models import Attempt, DueCheck, Order, OrderEvent, OrderNote
+from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent, OrderNote
 from apps.orders.services import try_auto_dispatch
 from apps.orders.states import ExternalStatus, OrderStatus
 from apps.providers.models import Integration
@@ -100,10 +101,11 @@ class TestCancelling:
         assert balance_of(reseller) == BALANCE
 
     @both_databases
-    @pytest.mark.parametrize("fate", [{}, {"place": "unlisted_text"}])
-    def test_comes_too_late_once_it_was_sent(self, stage: Stage, fate: dict[str, str]) -> None:
+    @pytest.mark.parametrize("place", ["accept", "unlisted_text"])
+    def test_comes_too_late_once_it_was_sent(self, stage: Stage, place: str) -> None:
         rest = demo_at(stage)
-        stage.simulator.set_fate(recipient="CANCEL1", **fate)
+        if place != "accept":
+            stage.simulator.set_fate(recipient="CANCEL1", place=place)
         order = placed(rest, "CANCEL1")
         assert try_auto_dispatch(order.pk).is_sent
         with nothing_written():
@@ -117,6 +119,7 @@ class TestCancelling:
         order = placed(rest, "CANCEL2")
         assert try_auto_dispatch(order.pk).is_sent
         Attempt.objects.filter(order=order).update(state="refused")
+        AttemptUnit.objects.filter(unit__order=order).update(holds=False)
         Order.objects.filter(pk=order.pk).update(status="pending")
         assert standing(cancel(rest, order)) == (409, "order_not_cancellable")
 
@@ -142,7 +145,7 @@ class TestCancelling:
         rest = demo_at(stage)
         for n in range(4):
             order = placed(rest, f"RACE{n}")
-            answers = race(lambda order=order: try_auto_dispatch(order.pk), lambda order=order: cancel(rest, order))
+            answers = race(partial(try_auto_dispatch, order.pk), partial(cancel, rest, order))
             order.refresh_from_db()
             is_cancelled = order.status == OrderStatus.CANCELLED
             assert answers[1].status_code == (200 if is_cancelled else 409)
