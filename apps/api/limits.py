@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from datetime import datetime
 
 from django.conf import settings
@@ -13,9 +14,12 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import ApiBudget, ApiKey
 from apps.api.problems import TooManyRequests
-from apps.common.budget import SECOND_US, Draw, Drawn, Limits, RedundantStore, Store, Use, as_us
+from apps.common.budget import REST_S, SECOND_US, Draw, Drawn, Limits, Store, StoreUnreachable, Use, as_us
 from apps.common.budget_redis import RedisStore
+from apps.common.logs import get_logger
 from apps.providers.budget import DatabaseStore
+
+log = get_logger(__name__)
 
 REDIS_KEY = "hub:api:{account}"
 
@@ -74,10 +78,31 @@ def tell_limits(request: HttpRequest, response: HttpResponseBase) -> None:
             response[f"RateLimit-{name}"] = str(value)
 
 
+class LenientStore:
+    """One store while it answers, else another. At a change both may be full: no customer is refused for our trouble.
+
+    The budgets of providers are stricter: there two stores must never add up.
+    """
+
+    def __init__(self, first: Store, second: Store) -> None:
+        self._first, self._second = first, second
+        self._rests_until = float("-inf")
+
+    def draw(self, account: int, limits: Limits, draw: Draw) -> Drawn:
+        """Withdraw from the first store; from the second, and for a few seconds more, when it fails."""
+        if time.monotonic() >= self._rests_until:
+            try:
+                return self._first.draw(account, limits, draw)
+            except StoreUnreachable as error:
+                self._rests_until = time.monotonic() + REST_S
+                log.warning("api_limits_unreachable", error=str(error))
+        return self._second.draw(account, limits, draw)
+
+
 def _store() -> Store:
     return _shared(settings.REDIS_URL) if settings.REDIS_URL else ApiStore()
 
 
 @functools.lru_cache(maxsize=4)
 def _shared(url: str) -> Store:
-    return RedundantStore(RedisStore(url, REDIS_KEY), ApiStore())
+    return LenientStore(RedisStore(url, REDIS_KEY), ApiStore())

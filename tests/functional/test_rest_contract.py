@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from apps.api import problems
 from apps.common import checkpoints
@@ -157,7 +158,8 @@ class TestAWrongAddress:
 
 class TestANewOrder:
     @both_databases
-    def test_costs_no_more_statements_than_it_must(self, rest: Rest) -> None:
+    def test_costs_no_more_statements_than_it_must(self, rest: Rest, settings: Settings) -> None:
+        settings.REDIS_URL = ""
         rest.order(pubg_for("WARM01"), key="warm")
         with CaptureQueriesContext(connection) as asked:
             read(rest.order(pubg_for("WARM02"), key="counted"), 201)
