@@ -1,7 +1,9 @@
 """Every URL of the hub."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from apps.api.urls import door, nothing_here
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -13,4 +15,5 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("apps.ops.urls")),
     path("", include("apps.panel.urls")),
+    re_path(r"^api(?:/|$)", door(nothing_here)),
 ]

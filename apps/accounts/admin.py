@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -21,7 +22,7 @@ from apps.accounts.admin_base import (
     owned_tenant_ids,
     tenant_filter,
 )
-from apps.accounts.keys import issue_key
+from apps.accounts.keys import AlreadyReplaced, demand_signatures, issue_key, replace_key
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
 from apps.common import clock
 
@@ -40,6 +41,7 @@ class TenantForm(ReadableForm):
         "shop_loss_guard_sane": _("from 0 to 100 percent"),
         "shop_rate_age_above_zero": _("at least one hour"),
         "shop_quote_time_above_zero": _("at least one minute"),
+        "shop_api_rate_above_zero": _("at least one request"),
     }
 
     def clean_timezone(self) -> str:
@@ -179,7 +181,10 @@ class CustomerAdmin(TenantAdmin):
 class ApiKeyForm(ReadableForm):
     """An API key; its secret is no field."""
 
-    constraint_words = {"api_key_expires_after_creation": _("The key must expire after it was made.")}
+    constraint_words = {
+        "api_key_expires_after_creation": _("The key must expire after it was made."),
+        "api_key_rate_above_zero": _("at least one request"),
+    }
 
     def clean_expires_at(self) -> Any:
         """A time to come, or none."""
@@ -200,10 +205,34 @@ class ApiKeyAdmin(TenantAdmin):
     list_filter = [tenant_filter("customer__tenant"), "is_active"]
     search_fields = ["public_id", "label", "customer__name"]
     autocomplete_fields = ["customer"]
+    actions = ["replace", "sign"]
+
+    @admin.action(description=_("Issue a new key in its place; the old one opens for one more day"))
+    def replace(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        """Two live keys for a day, so that a customer changes without a pause."""
+        for key in self.changeable(request, keys):
+            try:
+                _new, full_key = replace_key(key.pk, clock.now())
+            except AlreadyReplaced:
+                messages.error(request, _("%(key)s was replaced before, or opens nothing any more.") % {"key": key})
+                continue
+            text = _("Copy the key that takes the place of %(old)s now, it is never shown again: %(key)s")
+            messages.warning(request, text % {"old": key, "key": full_key})
+
+    @admin.action(description=_("Demand signed requests, under a new secret"))
+    def sign(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        """The secret is shown once; an earlier one no longer signs anything."""
+        for key in self.changeable(request, keys):
+            text = _("Copy the signing secret of %(key)s now, it is never shown again: %(secret)s")
+            messages.warning(request, text % {"key": key, "secret": demand_signatures(key)})
+
+    def changeable(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> list[ApiKey]:
+        """Those of the chosen keys that this person may change."""
+        return [key for key in keys if self.has_change_permission(request, key)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """A new key needs a customer only; everything else about it is made or comes later."""
-        added = ["customer", "label", "expires_at"]
+        added = ["customer", "label", "expires_at", "scopes", "allowed_ips", "rate_per_s", "burst"]
         return added if obj is None else [*added, "is_active", "public_id", "created_at", "last_used_at"]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -212,6 +241,7 @@ class ApiKeyAdmin(TenantAdmin):
             super().save_model(request, obj, form, change)
             return
         issued, full_key = issue_key(obj.customer, clock.now(), obj.label)
-        ApiKey.objects.filter(pk=issued.pk).update(expires_at=obj.expires_at)
+        chosen = ("expires_at", "scopes", "allowed_ips", "rate_per_s", "burst")
+        ApiKey.objects.filter(pk=issued.pk).update(**{name: getattr(obj, name) for name in chosen})
         obj.pk, obj.public_id, obj.created_at = issued.pk, issued.public_id, issued.created_at
         messages.warning(request, _("Copy the key now, it is never shown again: %(key)s") % {"key": full_key})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -44,6 +45,16 @@ class Tenant(models.Model):
         validators=[MaxValueValidator(1440)],
         help_text=_("the same product for the same recipient by the same customer; 0 never refuses"),
     )
+    api_rate_per_s = models.PositiveSmallIntegerField(
+        _("API requests per second"),
+        default=200,
+        db_default=200,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text=_("of all keys of the shop together"),
+    )
+    api_burst = models.PositiveSmallIntegerField(
+        _("API requests at once"), default=1000, db_default=1000, validators=[MinValueValidator(1)]
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     class Meta:
@@ -56,6 +67,9 @@ class Tenant(models.Model):
             ),
             models.CheckConstraint(condition=Q(rate_max_age_hours__gte=1), name="shop_rate_age_above_zero"),
             models.CheckConstraint(condition=Q(quote_minutes__gte=1), name="shop_quote_time_above_zero"),
+            models.CheckConstraint(
+                condition=Q(api_rate_per_s__gte=1, api_burst__gte=1), name="shop_api_rate_above_zero"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -218,8 +232,43 @@ class Customer(models.Model):
         return self.name
 
 
+class Scope(models.TextChoices):
+    """What an API key may do."""
+
+    ORDERS = "orders", _("place orders, and read everything about them")
+    READ = "read", _("read orders and packages")
+    WALLET = "wallet", _("read the wallet")
+
+
+def every_scope() -> list[str]:
+    """What a key may do unless somebody takes it away."""
+    return [Scope.ORDERS.value, Scope.WALLET.value]
+
+
+def check_networks(networks: object) -> None:
+    """Refuse anything but a list of IP addresses and networks."""
+    if not isinstance(networks, list):
+        raise ValidationError(_('a list of addresses and networks, such as ["203.0.113.7", "2001:db8::/32"]'))
+    for network in networks:
+        try:
+            ip_network(str(network), strict=False)
+        except ValueError as error:
+            raise ValidationError(_("%(network)s is no IP address or network") % {"network": network}) from error
+
+
+def check_scopes(scopes: object) -> None:
+    """Refuse anything but a list of known scopes, at least one."""
+    if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(Scope.values):
+        known = ", ".join(Scope.values)
+        raise ValidationError(_("a list of scopes, out of: %(known)s") % {"known": known})
+
+
 class ApiKey(models.Model):
-    """A customer's key: `public_id` is the name it is known by, the secret is kept as a hash only."""
+    """A customer's key: `public_id` is the name it is known by, the secret is kept as a hash only.
+
+    `allowed_ips`: networks it may be used from, empty for all. `sealed_signing_secret`: where it is not empty, every
+    request must be signed with it. `replaced_by`: the key that was issued to take its place.
+    """
 
     customer = models.ForeignKey(
         Customer, on_delete=models.CASCADE, related_name="api_keys", verbose_name=_("customer")
@@ -231,6 +280,28 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    scopes = models.JSONField(_("may"), default=every_scope, validators=[check_scopes])
+    allowed_ips = models.JSONField(
+        _("may be used from"),
+        default=list,
+        blank=True,
+        validators=[check_networks],
+        help_text=_("addresses and networks; none: from everywhere"),
+    )
+    sealed_signing_secret = models.TextField(blank=True, default="", db_default="", editable=False)
+    rate_per_s = models.PositiveSmallIntegerField(
+        _("requests per second"),
+        default=50,
+        db_default=50,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+    )
+    burst = models.PositiveSmallIntegerField(
+        _("requests at once"), default=200, db_default=200, validators=[MinValueValidator(1)]
+    )
+    # One successor: an old key and its new one live side by side, never three.
+    replaced_by = models.OneToOneField(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="replaces"
+    )
 
     class Meta:
         db_table = "accounts_api_key"
@@ -240,8 +311,42 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at")),
                 name="api_key_expires_after_creation",
-            )
+            ),
+            models.CheckConstraint(condition=Q(rate_per_s__gte=1, burst__gte=1), name="api_key_rate_above_zero"),
         ]
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class ApiBudget(models.Model):
+    """How much of a key's or a shop's request budget is spent, in microseconds since 1970; used without a Redis.
+
+    The id is twice that of the key, or one more than twice that of the shop.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    all_us = models.BigIntegerField(default=0)
+    ask_us = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "accounts_api_budget"
+
+    def __str__(self) -> str:
+        return f"API budget {self.pk}"
+
+
+class UsedNonce(models.Model):
+    """The nonce of one signed request, kept as long as the request could be repeated."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="+")
+    nonce = models.CharField(max_length=64)
+    used_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "accounts_used_nonce"
+        constraints = [models.UniqueConstraint(fields=["key", "nonce"], name="nonce_once_per_key")]
+        indexes = [models.Index(fields=["used_at"], name="nonce_by_age")]
+
+    def __str__(self) -> str:
+        return self.nonce

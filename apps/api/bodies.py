@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
 from ninja.parser import Parser
 
 from apps.api.problems import BadJson, BadText, BodyTooLarge, WrongContentType, as_pointer
@@ -25,7 +26,7 @@ class StrictParser(Parser):
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """The JSON document. Raises a child of `Problem`."""
         if request.content_type != "application/json":
-            raise WrongContentType("send the header `Content-Type: application/json` with a JSON body")
+            raise WrongContentType(_("send the header `Content-Type: application/json` with a JSON body"))
         document: dict[str, Any] = load_json(request.body)
         check_texts(document)
         return document
@@ -43,7 +44,7 @@ def check_size(request: HttpRequest) -> None:
     """Raise `BodyTooLarge` before a byte of a large body is read."""
     announced = request.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced[:20]) > MAX_BYTES:
-        raise BodyTooLarge(f"send at most {MAX_BYTES} bytes")
+        raise BodyTooLarge(_("send at most %(most)d bytes") % {"most": MAX_BYTES})
 
 
 def load_json(body: bytes) -> Any:
@@ -55,22 +56,23 @@ def load_json(body: bytes) -> Any:
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
-        raise BadJson(f"send one JSON object in UTF-8; reading it failed: {str(error)[:120]}") from error
+        text = _("send one JSON object in UTF-8; reading it failed: %(error)s")
+        raise BadJson(text % {"error": str(error)[:120]}) from error
 
 
 def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BadJson("send each name of an object once")
+        raise BadJson(_("send each name of an object once"))
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise BadJson(f"{name} is not JSON")
+    raise BadJson(_("%(word)s is not JSON") % {"word": name})
 
 
 def _too_deep() -> BadJson:
-    return BadJson(f"send at most {MAX_DEPTH} levels of objects and lists")
+    return BadJson(_("send at most %(most)d levels of objects and lists") % {"most": MAX_DEPTH})
 
 
 def check_texts(document: Any) -> None:
@@ -78,7 +80,7 @@ def check_texts(document: Any) -> None:
     for path, text in _texts(document):
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
             pointer = as_pointer(path).encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
-            raise BadText("send text without NUL characters and without lone surrogates", pointer)
+            raise BadText(_("send text without NUL characters and without lone surrogates"), pointer)
 
 
 def _texts(document: Any) -> Iterator[tuple[Path, str]]:

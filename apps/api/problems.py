@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Any
 
 import structlog
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from apps.common.logs import get_logger
@@ -17,8 +21,8 @@ from apps.orders import refusals
 log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-ORDERS = "orders"
-"""The URL name under which orders are placed."""
+ORDERS, BULK = "orders", "bulk"
+"""The URL names under which orders are placed."""
 
 
 class Problem(Exception):
@@ -98,6 +102,58 @@ class CodesNotReady(Problem):
     code = "codes_not_ready"
 
 
+class IdempotencyInFlight(Problem):
+    """Another request with this Idempotency-Key is still being served."""
+
+    code = "idempotency_in_flight"
+
+
+class ScopeMissing(Problem):
+    """The API key may not do this."""
+
+    code = "scope_missing"
+
+
+class AddressNotAllowed(Problem):
+    """The API key may not be used from this address."""
+
+    code = "address_not_allowed"
+
+
+class SignatureInvalid(Problem):
+    """The API key demands signed requests, and this one is not signed, or not rightly."""
+
+    code = "signature_invalid"
+
+
+class TooManyRequests(Problem):
+    """More requests came than this API key, or its shop, may send."""
+
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class OrderNotCancellable(Problem):
+    """The order was sent already, or is over."""
+
+    code = "order_not_cancellable"
+
+
+class NotesFull(Problem):
+    """The order takes no more notes."""
+
+    code = "notes_full"
+
+
+class TooManyLines(Problem):
+    """The body has more lines than one request may have, or none."""
+
+    code = "lines_not_allowed"
+
+
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """One thing to mend: a JSON pointer into the body, or `?name` for a query parameter, and what to do."""
@@ -112,17 +168,22 @@ class RequestInvalid(Problem):
     code = "request_invalid"
 
     def __init__(self, wrongs: Sequence[Wrong]) -> None:
-        super().__init__("mend what `errors` names and send it again")
+        super().__init__(_("mend what `errors` names and send it again"))
         self.wrongs = tuple(wrongs)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The HTTP status, whether the same request may be served later, and what is told instead of the detail."""
+    """The HTTP status, whether and after how many seconds the same request may be served, and what is told instead.
+
+    `may_have_moved`: money may have moved for the order that was asked for.
+    """
 
     status: int
     is_retryable: bool = False
-    detail: str = ""
+    detail: str | Promise = ""
+    retry_after_s: int = 0
+    may_have_moved: bool = False
 
 
 ANSWERS: dict[type[Exception], Answer] = {
@@ -135,19 +196,26 @@ ANSWERS: dict[type[Exception], Answer] = {
     refusals.NotSellable: Answer(
         409,
         is_retryable=True,
-        detail="this package cannot be delivered at the moment; send it again later",  # the core's words name suppliers
+        # the core's words name suppliers
+        detail=gettext_lazy("this package cannot be delivered at the moment; send it again later"),
+        retry_after_s=60,
     ),
     refusals.PriceUnderRevision: Answer(
         409,
         is_retryable=True,
-        detail="the price of this package is being revised; send it again later",  # what it costs us stays inside
+        # what it costs us stays inside
+        detail=gettext_lazy("the price of this package is being revised; send it again later"),
+        retry_after_s=60,
     ),
     refusals.UnknownQuote: Answer(422),
     refusals.QuoteMismatch: Answer(422),
     refusals.QuoteExpired: Answer(409),
     refusals.QuoteUsed: Answer(409),
     refusals.QuoteWithdrawn: Answer(
-        409, detail="this quote no longer holds, because the cost of the package has changed; ask for a new one"
+        409,
+        detail=gettext_lazy(
+            "this quote no longer holds, because the cost of the package has changed; ask for a new one"
+        ),
     ),
     refusals.WrongQuantity: Answer(422),
     refusals.BadField: Answer(422),
@@ -157,7 +225,15 @@ ANSWERS: dict[type[Exception], Answer] = {
     NothingHere: Answer(404),
     OrderNotFound: Answer(404),
     MethodNotAllowed: Answer(405),
-    CodesNotReady: Answer(409, is_retryable=True),
+    CodesNotReady: Answer(409, is_retryable=True, retry_after_s=15),
+    IdempotencyInFlight: Answer(409, is_retryable=True, retry_after_s=1, may_have_moved=True),
+    SignatureInvalid: Answer(401),
+    ScopeMissing: Answer(403),
+    AddressNotAllowed: Answer(403),
+    TooManyRequests: Answer(429, is_retryable=True),
+    OrderNotCancellable: Answer(409),
+    NotesFull: Answer(409),
+    TooManyLines: Answer(422),
     BodyTooLarge: Answer(413),
     WrongContentType: Answer(415),
     BadJson: Answer(400),
@@ -165,14 +241,31 @@ ANSWERS: dict[type[Exception], Answer] = {
     BadCursor: Answer(422),
     RequestInvalid: Answer(422),
 }
-"""Every refusal with its status. None of them wrote anything, so in none may money have moved."""
+"""Every refusal with its status. None of them wrote anything; another request may have, where one is in flight."""
+
+BROKEN = Answer(500, is_retryable=True, retry_after_s=5)
+"""Something broke here."""
 
 
 def answer(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The problem document for `error`; one that is not in the table is logged and told as a 500."""
+    """The response to `error`: its problem document, with the headers that belong to it."""
     refusal = _as_refusal(request, error)
-    if isinstance(refusal, Problem | refusals.OrderRefused) and type(refusal) in ANSWERS:
-        return _refuse(request, refusal, ANSWERS[type(refusal)])
+    document = describe(request, refusal)
+    response = JsonResponse(document, status=document["status"], content_type=MEDIA_TYPE)
+    wait_s = getattr(refusal, "retry_after_s", 0) or ANSWERS.get(type(refusal), BROKEN).retry_after_s
+    if wait_s:
+        response["Retry-After"] = str(wait_s)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        is_wrong = ', error="invalid_token"' if isinstance(refusal, KeyInvalid) else ""
+        response["WWW-Authenticate"] = f'Bearer realm="order hub"{is_wrong}'
+    return response
+
+
+def describe(request: HttpRequest, error: Exception) -> dict[str, Any]:
+    """The problem document for `error`; one that is not in the table is logged and told as a 500."""
+    error = _as_refusal(request, error)
+    if isinstance(error, Problem | refusals.OrderRefused) and type(error) in ANSWERS:
+        return _refuse(error, ANSWERS[type(error)])
     log.error("api_failed", path=request.path, method=request.method, error=type(error).__name__, exc_info=error)
     return _fail(request)
 
@@ -181,17 +274,19 @@ def _as_refusal(request: HttpRequest, error: Exception) -> Exception:
     """The framework's own exceptions in our words; others as they are."""
     match error:
         case AuthenticationError() if is_key_presented(request):
-            return KeyInvalid("this API key is wrong, switched off or expired; issue a new one in the panel")
+            return KeyInvalid(_("this API key is wrong, switched off or expired; issue a new one in the panel"))
         case AuthenticationError():
-            return KeyMissing("send your API key as `Authorization: Bearer hub_...` or as `X-Api-Key: hub_...`")
+            return KeyMissing(_("send your API key as `Authorization: Bearer hub_...` or as `X-Api-Key: hub_...`"))
         case ValidationError():
-            return RequestInvalid([_as_wrong(found["loc"], found["msg"]) for found in error.errors])
+            return RequestInvalid([_as_wrong(found["loc"], in_words(found)) for found in error.errors])
         case HttpError(__cause__=Problem() as cause):
             return cause
         case HttpError(status_code=400):
-            return BadJson("send one JSON object in UTF-8")
+            return BadJson(_("send one JSON object in UTF-8"))
+        case refusals.InFlight():
+            return IdempotencyInFlight(_("wait a moment and repeat it with the same Idempotency-Key and body"))
         case Http404():
-            return NothingHere("check the address against /api/v1/openapi.json")
+            return NothingHere(_("check the address against /api/v1/openapi.json"))
         case _:
             return error
 
@@ -200,6 +295,37 @@ def is_key_presented(request: HttpRequest) -> bool:
     """Whether the request carries something in a place where an API key belongs."""
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
     return bool(request.headers.get("X-Api-Key") or (scheme.lower() == "bearer" and presented.strip()))
+
+
+WORDS: dict[str, str | Promise] = {
+    "missing": gettext_lazy("this is required"),
+    "extra_forbidden": gettext_lazy("this name is not known here"),
+    "string_type": gettext_lazy("this must be a text"),
+    "string_too_short": gettext_lazy("this must have at least %(min_length)d characters"),
+    "string_too_long": gettext_lazy("this must have at most %(max_length)d characters"),
+    "int_type": gettext_lazy("this must be a whole number"),
+    "int_parsing": gettext_lazy("this must be a whole number"),
+    "int_parsing_size": gettext_lazy("this must be a whole number"),
+    "greater_than_equal": gettext_lazy("this must be at least %(ge)s"),
+    "less_than_equal": gettext_lazy("this must be at most %(le)s"),
+    "literal_error": gettext_lazy("this must be one of %(expected)s"),
+    "dict_type": gettext_lazy("this must be an object"),
+    "model_type": gettext_lazy("this must be an object"),
+    "model_attributes_type": gettext_lazy("this must be an object"),
+    "list_type": gettext_lazy("this must be a list"),
+    "bool_type": gettext_lazy("this must be true or false"),
+    "datetime_from_date_parsing": gettext_lazy("this must be a time such as 2026-03-02T09:00:00Z"),
+    "datetime_parsing": gettext_lazy("this must be a time such as 2026-03-02T09:00:00Z"),
+    "timezone_aware": gettext_lazy("this must be a time such as 2026-03-02T09:00:00Z"),
+    "unprintable": gettext_lazy("use printable characters only"),
+}
+"""What is wrong with one value, by the framework's name for it; the framework's own English for all others."""
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """One mistake that validation found, in the language of the request."""
+    text = WORDS.get(found["type"])
+    return str(text) % found.get("ctx", {}) if text is not None else str(found["msg"])
 
 
 def _as_wrong(loc: Sequence[str | int], message: str) -> Wrong:
@@ -216,8 +342,8 @@ def as_pointer(path: Sequence[str | int]) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
-def _refuse(request: HttpRequest, refusal: Problem | refusals.OrderRefused, told: Answer) -> HttpResponse:
-    detail = told.detail or refusal.detail
+def _refuse(refusal: Problem | refusals.OrderRefused, told: Answer) -> dict[str, Any]:
+    detail = str(told.detail) or refusal.detail
     if isinstance(refusal, refusals.OrderRefused):
         log.info("order_refused", refusal=refusal.code, detail=refusal.detail)
     if isinstance(refusal, RequestInvalid):
@@ -226,35 +352,29 @@ def _refuse(request: HttpRequest, refusal: Problem | refusals.OrderRefused, told
         wrongs = (Wrong(refusal.pointer, detail),) if refusal.pointer else ()
     title = (refusal.__doc__ or "").partition("\n")[0]
     more = {"order_id": refusal.order_id} if isinstance(refusal, refusals.RepeatSuspected) else {}
-    response = _render(request, told, refusal.code, title, detail, wrongs, more)
-    if told.status == HTTPStatus.UNAUTHORIZED:
-        is_wrong = ', error="invalid_token"' if isinstance(refusal, KeyInvalid) else ""
-        response["WWW-Authenticate"] = f'Bearer realm="order hub"{is_wrong}'
-    return response
+    return _render(told, refusal.code, title, detail, wrongs, more)
 
 
-def _fail(request: HttpRequest) -> HttpResponse:
+def _fail(request: HttpRequest) -> dict[str, Any]:
     """Something broke here. Whether an order was placed before it did is not known, and is told so."""
     match = request.resolver_match
-    places_order = request.method == "POST" and match is not None and match.url_name == ORDERS
+    places_order = request.method == "POST" and match is not None and match.url_name in (ORDERS, BULK)
     detail = (
-        "repeat it with the same Idempotency-Key and body: that finds the order if there is one, else it places it"
+        _("repeat it with the same Idempotency-Key and body: that finds the order if there is one, else it places it")
         if places_order
-        else "repeat it later; if it stays, tell the shop the request_id"
+        else _("repeat it later; if it stays, tell the shop the request_id")
     )
-    told = Answer(500, is_retryable=True)
-    return _render(request, told, "internal_error", "Something broke here.", detail, (), may_have_moved=places_order)
+    return _render(BROKEN, "internal_error", "Something broke here.", detail, (), may_have_moved=places_order)
 
 
 def forbid_method(request: HttpRequest, refused: HttpResponseNotAllowed) -> HttpResponse:
     """The framework's 405 as a problem, with its list of allowed methods."""
-    response = answer(request, MethodNotAllowed(f"this address takes {refused['Allow']}"))
+    response = answer(request, MethodNotAllowed(_("this address takes %(methods)s") % {"methods": refused["Allow"]}))
     response["Allow"] = refused["Allow"]
     return response
 
 
 def _render(
-    request: HttpRequest,
     told: Answer,
     code: str,
     title: str,
@@ -263,8 +383,8 @@ def _render(
     more: Mapping[str, object] = MappingProxyType({}),
     *,
     may_have_moved: bool = False,
-) -> HttpResponse:
-    document = {
+) -> dict[str, Any]:
+    return {
         "type": f"urn:order-hub:problem:{code}",
         "title": title,
         "status": told.status,
@@ -273,7 +393,6 @@ def _render(
         "errors": [{"pointer": wrong.pointer, "detail": wrong.detail} for wrong in wrongs],
         "request_id": str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64],
         "retryable": told.is_retryable,
-        "money_may_have_moved": may_have_moved,
+        "money_may_have_moved": may_have_moved or told.may_have_moved,
         **more,
     }
-    return JsonResponse(document, status=told.status, content_type=MEDIA_TYPE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ninja import Router, Status
 
-from apps.api.auth import KeyedRequest
+from apps.accounts.models import Scope
+from apps.api.auth import KeyedRequest, needs
 from apps.api.schemas import NewQuoteIn, ProblemOut, QuoteOut
 from apps.common import clock
 from apps.common.money import format_amount
@@ -14,7 +15,12 @@ from apps.orders.quotes import make_quote
 router = Router(tags=["quotes"])
 
 
-@router.post("/quotes", response={201: QuoteOut, (400, 401, 409, 413, 415, 422, 500): ProblemOut}, url_name="quotes")
+@router.post(
+    "/quotes",
+    auth=needs(Scope.READ),
+    response={201: QuoteOut, (400, 401, 403, 409, 413, 415, 422, 429, 500): ProblemOut},
+    url_name="quotes",
+)
 def ask_price(request: KeyedRequest, wanted: NewQuoteIn) -> Status[QuoteOut]:
     """Ask for a price that holds for some minutes. It is yours, for this package and quantity, and for one order."""
     quote = make_quote(request.auth.customer, wanted.package, wanted.quantity, clock.now())

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from apps.catalog.models import MAX_QUANTITY
 from apps.orders.creation import NewOrder
+from apps.orders.notes import LONGEST as LONGEST_NOTE
 from apps.orders.repeats import MOST as MOST_REPEATS
 
 MAX_PAGE = 100
 
 
 def check_printable(text: str) -> str:
-    """`text` as it is. Raises ValueError when it holds control characters or invisible ones."""
+    """`text` as it is. Refuses control characters and invisible ones."""
     if not text.isprintable():
-        raise ValueError("use printable characters only")
+        raise PydanticCustomError("unprintable", "use printable characters only")
     return text
 
 
 Amount = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{2,6}$", examples=["25.87", "0.0015"])]
+SignedAmount = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2,6}$", examples=["-25.87"])]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before")]
+NextCursor = Annotated[str | None, Field(description="send it as `cursor` for the next page; null on the last")]
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
+"""A time with its zone, in years that every database knows."""
 ClientReference = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(check_printable)]
 Status = Literal["pending", "processing", "completed", "partial", "rejected", "cancelled", "refunded"]
 ExternalStatus = Literal["not_sent", "sending", "sent", "processing", "completed", "partial", "failed", "reversed"]
@@ -82,8 +90,28 @@ class OrderFilter(BaseModel):
 
     status: Status | None = None
     client_reference: ClientReference | None = None
-    limit: int = Field(20, ge=1, le=MAX_PAGE)
-    cursor: str | None = Field(None, description="next_cursor of the page before")
+    package: str | None = Field(None, min_length=1, max_length=60, description="the package's code")
+    created_from: Moment | None = Field(None, description="placed at this time or later")
+    created_before: Moment | None = Field(None, description="placed before this time")
+    limit: Limit = 20
+    cursor: Cursor = None
+
+    def columns(self) -> dict[str, object]:
+        """The filters of columns, but for the status, which has its own words here."""
+        wanted = {
+            "client_reference": self.client_reference,
+            "package__code": self.package,
+            "created_at__gte": self.created_from,
+            "created_at__lt": self.created_before,
+        }
+        return {column: value for column, value in wanted.items() if value is not None}
+
+
+class PageFilter(BaseModel):
+    """Which page of a list."""
+
+    limit: Limit = 20
+    cursor: Cursor = None
 
 
 class FieldsOut(BaseModel):
@@ -126,7 +154,7 @@ class OrderPage(BaseModel):
     """Orders, newest first."""
 
     orders: list[OrderOut]
-    next_cursor: str | None = Field(description="send it as `cursor` for the next page; null on the last")
+    next_cursor: NextCursor
 
 
 class CodeOut(BaseModel):
@@ -173,3 +201,161 @@ class ProblemOut(BaseModel):
     retryable: bool = Field(description="the same request may be served later")
     money_may_have_moved: bool = Field(description="whether an order was placed is not known: repeat with the same key")
     order_id: int | None = Field(None, description="of `repeat_suspected` alone: the order that is the same")
+
+
+class NewNoteIn(BaseModel):
+    """A note about an order."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="NewNote")
+
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_NOTE), AfterValidator(check_printable)]
+
+
+class NoteOut(BaseModel):
+    """A note of yours; the shop's people read it, no supplier does."""
+
+    model_config = ConfigDict(title="Note")
+
+    id: int
+    text: str
+    created_at: datetime
+
+
+class NotesOut(BaseModel):
+    """The notes of an order, oldest first."""
+
+    model_config = ConfigDict(title="Notes")
+
+    notes: list[NoteOut]
+
+
+EventWord = Literal["created", "status_changed", "codes_revealed", "note_written"]
+
+
+class EventOut(BaseModel):
+    """One thing that happened to an order, and how the order stood afterwards."""
+
+    model_config = ConfigDict(title="Event")
+
+    event: EventWord
+    status: Status
+    at: datetime
+
+
+class EventsOut(BaseModel):
+    """What happened to an order, oldest first."""
+
+    model_config = ConfigDict(title="Events")
+
+    events: list[EventOut]
+
+
+class BulkResultOut(BaseModel):
+    """What became of one line: an order as from `POST /orders`, or a problem."""
+
+    model_config = ConfigDict(title="BulkResult")
+
+    line: int = Field(description="its number in the body, from 1")
+    status: int = Field(description="the status that the line would have had alone")
+    idempotency_key: str | None
+    replayed: bool
+    order: OrderOut | None
+    problem: ProblemOut | None
+
+
+class BulkOut(BaseModel):
+    """One result for each line, in their order."""
+
+    model_config = ConfigDict(title="BulkResults")
+
+    results: list[BulkResultOut]
+
+
+class FieldRuleOut(BaseModel):
+    """One input field of a product and what it takes."""
+
+    model_config = ConfigDict(title="FieldRule")
+
+    name: str
+    label: str
+    kind: Literal["text", "digits", "phone", "email", "player_id"]
+    pattern: str | None = Field(description="a regular expression for the whole value")
+    required: bool
+
+
+class QuantityOut(BaseModel):
+    """How many units one order may have: any from `least` to `most`, or only those in `values`."""
+
+    model_config = ConfigDict(title="QuantityRule")
+
+    least: int
+    most: int
+    values: list[int] | None
+
+
+class PriceOut(BaseModel):
+    """What one unit costs you from a quantity on."""
+
+    model_config = ConfigDict(title="Price")
+
+    from_quantity: int
+    unit_price: Amount
+
+
+class PackageOut(BaseModel):
+    """One thing to order, with your prices."""
+
+    model_config = ConfigDict(title="Package")
+
+    package: str = Field(description="the code to order it by")
+    name: str
+    product_name: str
+    needs_code: bool = Field(description="the order is complete only with its codes")
+    available: bool = Field(description="it can be ordered at this moment")
+    currency: str
+    prices: list[PriceOut] = Field(description="by quantity, the least first; empty where it has no price for you")
+    quantity: QuantityOut
+    fields: list[FieldRuleOut]
+    image_url: str | None
+
+
+class PackagePage(BaseModel):
+    """What you can order."""
+
+    packages: list[PackageOut]
+    next_cursor: NextCursor
+
+
+class WalletOut(BaseModel):
+    """What is in your wallet."""
+
+    model_config = ConfigDict(title="Wallet")
+
+    currency: str
+    balance: SignedAmount = Field(description="below zero: you use your credit")
+    credit: Amount = Field(description="how far below zero the balance may go")
+    available: SignedAmount = Field(description="what orders may cost now")
+
+
+ChangeWord = Literal["deposit", "withdrawal", "correction", "order", "order_returned", "refund", "late_delivery"]
+
+
+class ChangeOut(BaseModel):
+    """One change of your balance."""
+
+    model_config = ConfigDict(title="BalanceChange")
+
+    id: int
+    kind: ChangeWord
+    amount: SignedAmount
+    balance: SignedAmount = Field(description="after it")
+    order_id: int | None
+    at: datetime
+
+
+class StatementPage(BaseModel):
+    """The changes of your balance, newest first."""
+
+    currency: str
+    changes: list[ChangeOut]
+    next_cursor: NextCursor

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Count
 
+from apps.api.schemas import EventOut, EventWord, FieldsOut, OrderOut, Reason
 from apps.api.schemas import ExternalStatus as ToldExternal
-from apps.api.schemas import FieldsOut, OrderOut, Reason
 from apps.api.schemas import Status as ToldStatus
 from apps.common.money import format_amount
-from apps.orders.models import Order, OrderCode
+from apps.orders.models import Order, OrderCode, OrderEvent
 from apps.orders.states import SETTLED, ExternalStatus, OrderStatus
 
 TOLD_STATUS: dict[OrderStatus, ToldStatus] = {
@@ -106,3 +106,27 @@ def tell_reason(order: Order) -> Reason | None:
     if order.status == OrderStatus.REVIEW:
         return "in_review"
     return "waiting_pin" if order.reason == "waiting:pin" else "waiting"
+
+
+OWN_EVENTS: dict[str, EventWord] = {
+    "created": "created",
+    "codes_revealed": "codes_revealed",
+    "note_written": "note_written",
+}
+"""Lines of the story that are told although they change nothing."""
+
+OWN_DOORS = frozenset({"create", "api", "client_api"})
+"""Where a customer comes in; what the shop's people do inside is not told."""
+
+
+def tell_events(story: Iterable[OrderEvent]) -> list[EventOut]:
+    """The story of one order for its customer: what they did themselves, and each change of the status they know."""
+    told: list[EventOut] = []
+    for event in story:
+        status = TOLD_STATUS[OrderStatus(event.status)]
+        own = OWN_EVENTS.get(event.kind) if event.cause in OWN_DOORS else None
+        if own is None and told and told[-1].status != status:
+            own = "status_changed"
+        if own is not None:
+            told.append(EventOut(event=own, status=status, at=event.at))
+    return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +11,23 @@ from django.http import Http404, HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
+from apps.accounts.models import Scope
 from apps.api import problems
-from apps.api.auth import BearerKey, HeaderKey
+from apps.api.auth import needs
 from apps.api.bodies import StrictParser, check_size
-from apps.api.orders import router
+from apps.api.bulk import router as bulk
+from apps.api.limits import tell_limits
+from apps.api.notes import router as notes
+from apps.api.orders import router as orders
+from apps.api.packages import router as packages
 from apps.api.quotes import router as quotes
+from apps.api.reference import show_reference
+from apps.api.wallet import router as wallet
 
 View = Callable[..., HttpResponseBase]
 
@@ -45,11 +54,11 @@ api = OrderApi(
     description="Order digital goods, watch them, and collect their codes.",
     urls_namespace="api",
     docs_url=None,
-    auth=[BearerKey(), HeaderKey()],
+    auth=needs(Scope.ORDERS),
     parser=StrictParser(),
 )
-api.add_router("", router)
-api.add_router("", quotes)
+for router in (packages, quotes, orders, bulk, notes, wallet):
+    api.add_router("", router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)  # type: ignore[arg-type]  # it hands over instances, never classes
 
@@ -70,10 +79,22 @@ def door(view: View) -> View:
             response = problems.answer(request, error)
         if isinstance(response, HttpResponseNotAllowed):
             response = problems.forbid_method(request, response)
+        tell_limits(request, response)
         response["Cache-Control"] = "no-store"
         return response
 
     return answer
+
+
+def describe_api() -> str:
+    """The OpenAPI description as it is kept in docs/openapi.json."""
+    return json.dumps(api.get_openapi_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+@require_GET
+def reference(request: HttpRequest) -> HttpResponseBase:
+    """The description for people."""
+    return show_reference(request, api.get_openapi_schema())
 
 
 def nothing_here(request: HttpRequest) -> HttpResponseBase:
@@ -89,5 +110,6 @@ urlpatterns: list[URLPattern] = [
         for route in api.urls[0]
         if isinstance(route, URLPattern)
     ),
+    path("docs", door(reference), name="reference"),
     re_path("", door(nothing_here)),
 ]

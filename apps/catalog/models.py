@@ -10,7 +10,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
-from django.utils.translation import get_language
+from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import PriceGroup, Tenant
@@ -112,18 +113,18 @@ class InputField(models.Model):
         """What is wrong with a given value by kind and pattern, in words for a developer; empty when nothing is."""
         pattern, says = SHAPES[self.kind]
         if pattern and not re.fullmatch(pattern, value):
-            return f"must be {says}"
+            return gettext("must be %(shape)s") % {"shape": says}
         if self.pattern and not re.fullmatch(self.pattern, value):
-            return f"does not match {self.pattern}"
+            return gettext("does not match %(pattern)s") % {"pattern": self.pattern}
         return ""
 
 
-SHAPES: dict[str, tuple[str, str]] = {
-    InputField.Kind.TEXT: ("", "any text"),
-    InputField.Kind.DIGITS: (r"[0-9]{1,40}", "digits only"),
-    InputField.Kind.PHONE: (r"\+?[0-9]{7,15}", "a phone number: 7 to 15 digits, with a + in front or without"),
-    InputField.Kind.EMAIL: (r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address"),
-    InputField.Kind.PLAYER_ID: (r"[A-Za-z0-9_.#-]{2,64}", "a player's id: letters, digits and _ . # - only"),
+SHAPES: dict[str, tuple[str, str | Promise]] = {
+    InputField.Kind.TEXT: ("", _("any text")),
+    InputField.Kind.DIGITS: (r"[0-9]{1,40}", _("digits only")),
+    InputField.Kind.PHONE: (r"\+?[0-9]{7,15}", _("a phone number: 7 to 15 digits, with a + in front or without")),
+    InputField.Kind.EMAIL: (r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", _("an e-mail address")),
+    InputField.Kind.PLAYER_ID: (r"[A-Za-z0-9_.#-]{2,64}", _("a player's id: letters, digits and _ . # - only")),
 }
 """What a value of each kind looks like as a whole; a field's own pattern is asked after it."""
 
@@ -205,8 +206,10 @@ class Package(models.Model):
         """The rule in words a developer can act on."""
         rules = {
             self.QuantityKind.ONE: "1",
-            self.QuantityKind.LIST: "one of " + ", ".join(map(str, self.quantity_values)),
-            self.QuantityKind.RANGE: f"{self.quantity_min} to {self.quantity_max}",
+            self.QuantityKind.LIST: gettext("one of %(values)s")
+            % {"values": ", ".join(map(str, self.quantity_values))},
+            self.QuantityKind.RANGE: gettext("%(least)d to %(most)d")
+            % {"least": self.quantity_min, "most": self.quantity_max},
         }
         return rules[self.QuantityKind(self.quantity_kind)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from math import ceil
@@ -80,10 +80,11 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """How many were granted, and when one more may go."""
+    """How many were granted, when one more may go, and how many more may go at once."""
 
     count: int
     retry_us: int
+    left: int = field(default=0, compare=False)
 
 
 class Store(Protocol):
@@ -112,7 +113,7 @@ def withdraw(spent: Spent, limits: Limits, draw: Draw) -> tuple[Spent, Drawn]:
     retry_us = max(all_us - (limits.burst - 1) * limits.gap_us, draw.now_us)
     if is_ask:
         retry_us = max(retry_us, ask_us - (limits.ask_burst - 1) * limits.ask_gap_us)
-    return Spent(all_us, ask_us), Drawn(count, retry_us)
+    return Spent(all_us, ask_us), Drawn(count, retry_us, max(free - count, 0))
 
 
 def _begin(spent_us: int, gap_us: int, burst: int, draw: Draw) -> int:

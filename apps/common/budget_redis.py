@@ -47,14 +47,15 @@ if count > 0 or is_forced then
   redis.call('HSET', KEYS[1], 'all', string.format('%.0f', all), 'ask', string.format('%.0f', ask))
   redis.call('EXPIRE', KEYS[1], keep + math.ceil((math.max(all, ask) - now) / 1000000))
 end
-return {count, retry}
+return {count, retry, math.max(free - count, 0)}
 """
 
 
 class RedisStore:
     """The budgets of all processes that share one Redis. It is asked once, and given a quarter of a second."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = KEY) -> None:
+        self._key = key
         self._client = _client(url)
         self._script = self._client.register_script(SCRIPT)
 
@@ -63,10 +64,10 @@ class RedisStore:
         asked = (draw.now_us, draw.n, draw.emptied_us, int(draw.use is Use.ASK), int(draw.is_forced))
         known = (limits.gap_us, limits.burst, limits.ask_gap_us, limits.ask_burst, FAR_US, DEBT_US, KEEP_S)
         try:
-            count, retry_us = self._script(keys=[KEY.format(account=account)], args=[*asked, *known])
+            count, retry_us, left = self._script(keys=[self._key.format(account=account)], args=[*asked, *known])
         except (redis.RedisError, OSError) as error:
             raise StoreUnreachable(type(error).__name__) from error
-        return Drawn(int(count), int(retry_us))
+        return Drawn(int(count), int(retry_us), int(left))
 
 
 @functools.lru_cache(maxsize=4)

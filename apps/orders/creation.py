@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.utils.translation import gettext as _
 
 from apps.accounts.models import Customer
 from apps.catalog.models import InputField, Package
@@ -25,6 +26,7 @@ from apps.orders.refusals import (
     BadKey,
     ClientReferenceUsed,
     IdempotencyMismatch,
+    InFlight,
     LoopRefused,
     NotEnoughBalance,
     NotSellable,
@@ -42,6 +44,7 @@ __all__ = [
     "ClientReferenceUsed",
     "Created",
     "IdempotencyMismatch",
+    "InFlight",
     "LoopRefused",
     "NewOrder",
     "NotEnoughBalance",
@@ -55,6 +58,9 @@ __all__ = [
 
 OPEN_FOR = timedelta(hours=24)
 """After this long without an end an order is a person's question."""
+
+IN_FLIGHT_WAIT = "1s"
+"""How long a request waits for another one with its key, which most often is done by then."""
 
 KEY = re.compile(r"[\x21-\x7e]{1,120}")
 
@@ -96,11 +102,12 @@ class Created:
 def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: datetime) -> Created:
     """Create the order with its money held and its dispatch due, or return the first order of a repeated key.
 
-    Raises a child of `OrderRefused` that says what to do; then nothing was written.
+    Raises a child of `OrderRefused` that says what to do; then nothing was written. `InFlight`: another request with
+    this key is not done yet.
     """
     if not KEY.fullmatch(idempotency_key):
         raise BadKey(
-            "send an Idempotency-Key header of 1 to 120 visible ASCII characters, one per order you mean to place"
+            _("send an Idempotency-Key header of 1 to 120 visible ASCII characters, one per order you mean to place")
         )
     _check_form(new)
     first = _find_first(customer, new, idempotency_key)
@@ -128,20 +135,19 @@ def _check_form(new: NewOrder) -> None:
     check_code(new.package)
     repeats.check_counter(new.repeat)
     if new.quote_id is not None and not is_storable(new.quote_id, 40):
-        raise UnknownQuote("quote_id must be the id of a quote, at most 40 printable characters", "/quote_id")
+        raise UnknownQuote(_("quote_id must be the id of a quote, at most 40 printable characters"), "/quote_id")
     if new.client_reference is not None and not is_storable(new.client_reference, 120):
-        raise BadField("client_reference must be at most 120 printable characters", "/client_reference")
+        raise BadField(_("client_reference must be at most 120 printable characters"), "/client_reference")
     for name, value in new.fields.items():
         if not is_storable(name, 60) or not isinstance(value, str):
-            raise BadField("fields must be names with texts", "/fields")
+            raise BadField(_("fields must be names with texts"), "/fields")
 
 
 def _find_first(customer: Customer, new: NewOrder, key: str) -> Order | None:
     first = Order.objects.filter(customer=customer, idempotency_key=key).first()
     if first is not None and first.request_hash != new.content_hash():
-        raise IdempotencyMismatch(
-            f"this Idempotency-Key belongs to order {first.pk} with another content; use a new key for a new order"
-        )
+        text = _("this Idempotency-Key belongs to order %(order)d with another content; use a new key for a new order")
+        raise IdempotencyMismatch(text % {"order": first.pk})
     return first
 
 
@@ -150,10 +156,9 @@ def _check_fields(package: Package, given: Mapping[str, str]) -> dict[str, str |
     known = {known.name: known for known in package.product.fields.all()}
     for name in given:
         if name not in known:
-            names = ", ".join(known) or "none"
-            raise BadField(
-                f"field {name[:40]!r} is not known for this product; its fields are: {names}", f"/fields/{name[:40]}"
-            )
+            text = _("field '%(field)s' is not known for this product; its fields are: %(names)s")
+            told = {"field": name[:40], "names": ", ".join(known) or "-"}
+            raise BadField(text % told, f"/fields/{name[:40]}")
     params: dict[str, str] = {}
     targets: dict[str, str | dict[str, str]] = {"params": params}
     for name, wanted in known.items():
@@ -170,12 +175,14 @@ def _check_fields(package: Package, given: Mapping[str, str]) -> dict[str, str |
 
 def _check_value(wanted: InputField, value: str) -> None:
     pointer = f"/fields/{wanted.name}"
+    told = {"field": wanted.name, "label": wanted.label}
     if wanted.required and not value:
-        raise BadField(f"field {wanted.name!r} ({wanted.label}) is required", pointer)
+        raise BadField(_("field '%(field)s' (%(label)s) is required") % told, pointer)
     if len(value) > 200 or not value.isprintable():
-        raise BadField(f"field {wanted.name!r} must be at most 200 printable characters", pointer)
+        raise BadField(_("field '%(field)s' must be at most 200 printable characters") % told, pointer)
     if value and (objection := wanted.objection(value)):
-        raise BadField(f"field {wanted.name!r} ({wanted.label}) {objection}", pointer)
+        text = _("field '%(field)s' (%(label)s) %(objection)s")
+        raise BadField(text % {**told, "objection": objection}, pointer)
 
 
 def _write(
@@ -190,6 +197,7 @@ def _write(
 ) -> Order:
     price = unit_price * new.quantity
     with transaction.atomic():
+        _claim_key(customer, key)
         if new.origin is None or not new.origin.path:  # a shop that tells its path has looked for repeats itself
             repeats.check_no_repeat(customer, columns["intent"], new.repeat, key, now)
         order = Order.objects.create(
@@ -217,7 +225,7 @@ def _write(
         amounts = enumerate(split_evenly(price, new.quantity), start=1)
         OrderUnit.objects.bulk_create(OrderUnit(order=order, n=n, amount_micros=amount) for n, amount in amounts)
         _hold(order, Money(price, customer.currency), now)
-        due.plan_dispatch(order, now)
+        due.begin_dispatch(order, now)
         machine.record_story(order, "created", "create", now, data={"quantity": new.quantity})
         machine.announce(order, now)
         wake.dispatch_on_commit(order.pk, order.tenant_id)
@@ -225,14 +233,33 @@ def _write(
     return order
 
 
+def _claim_key(customer: Customer, key: str) -> None:
+    """Be the only one with this key until the transaction ends. Raises `InFlight` where another is for too long.
+
+    SQLite has one writer at a time, who has its turn before this is asked.
+    """
+    if connection.vendor != "postgresql":
+        return
+    number = int.from_bytes(hashlib.sha256(f"{customer.pk}:{key}".encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+        if cursor.fetchone()[0]:
+            return
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [IN_FLIGHT_WAIT])
+        try:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+        except OperationalError as error:
+            raise InFlight from error
+        cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+
+
 def _hold(order: Order, price: Money, now: datetime) -> None:
     try:
         ledger.hold_order(order.tenant_id, order.customer_id, order.pk, price, now)
     except ledger.NotEnoughMoney as error:
         balance = ledger.balance_of(order.customer_id, price.currency)
-        raise NotEnoughBalance(
-            f"the order costs {price}, the wallet has {balance}; add money and send it again"
-        ) from error
+        text = _("the order costs %(price)s, the wallet has %(balance)s; add money and send it again")
+        raise NotEnoughBalance(text % {"price": price, "balance": balance}) from error
 
 
 def _lost_race(customer: Customer, new: NewOrder, key: str) -> Created:
@@ -242,7 +269,8 @@ def _lost_race(customer: Customer, new: NewOrder, key: str) -> Created:
         return Created(first, is_replay=True)
     taken = Order.objects.filter(customer=customer, client_reference=new.client_reference).first()
     if new.client_reference and taken is not None:
-        raise ClientReferenceUsed(f"order {taken.pk} has this client_reference already", "/client_reference")
+        text = _("order %(order)d has this client_reference already")
+        raise ClientReferenceUsed(text % {"order": taken.pk}, "/client_reference")
     if new.quote_id is not None:
         check_unused(customer, new.quote_id)
     raise RuntimeError("the order could not be written for a reason that is not a repeated key")

@@ -185,6 +185,11 @@ def plan_dispatch(order: Order, at: datetime) -> None:
     )
 
 
+def begin_dispatch(order: Order, at: datetime) -> None:
+    """The first due row of an order that was written in this transaction: due for dispatch at `at`."""
+    DueCheck.objects.create(order=order, kind=DueKind.DISPATCH, next_at=at)
+
+
 def drop_dispatch(order: Order) -> None:
     """Nothing of this order is left to send."""
     drop_dispatches([order.pk])

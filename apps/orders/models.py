@@ -405,6 +405,22 @@ class OrderEvent(models.Model):
         return f"{self.kind} {self.order_id}"
 
 
+class OrderNote(models.Model):
+    """One note of the customer's own about an order, and the key it was written with. Append-only."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="notes")
+    text = models.CharField(max_length=500)
+    actor = models.CharField(max_length=80)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "orders_note"
+        constraints = [models.CheckConstraint(condition=~Q(text=""), name="note_says_something")]
+
+    def __str__(self) -> str:
+        return f"note {self.pk} of {self.order_id}"
+
+
 class Case(models.Model):
     """A question about an order that money hangs on and a person must answer; the order's status stays what it is."""
 

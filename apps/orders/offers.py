@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.utils.translation import gettext as _
+
 from apps.accounts.models import Customer
 from apps.catalog.models import MAX_QUANTITY, Package
 from apps.catalog.prices import groups_of
@@ -16,13 +18,14 @@ from apps.orders.sellable import CannotSell, Offer, SoldAtLoss, look_at, make_of
 def check_code(package: object) -> None:
     """Raise `UnknownPackage` for what cannot be the code of a package."""
     if not is_storable(package, 60):
-        raise UnknownPackage("package must be the code of a package, at most 60 printable characters", "/package")
+        raise UnknownPackage(_("package must be the code of a package, at most 60 printable characters"), "/package")
 
 
 def check_number(quantity: object) -> None:
     """Raise `WrongQuantity` for what no package may be ordered in."""
     if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
-        raise WrongQuantity(f"quantity must be a whole number from 1 to {MAX_QUANTITY}", "/quantity")
+        text = _("quantity must be a whole number from 1 to %(most)d")
+        raise WrongQuantity(text % {"most": MAX_QUANTITY}, "/quantity")
 
 
 def is_storable(text: object, limit: int) -> bool:
@@ -35,14 +38,15 @@ def load_package(customer: Customer, code: str) -> Package:
     packages = Package.objects.select_related("product", "tenant").filter(is_active=True, product__is_active=True)
     package = packages.filter(tenant_id=customer.tenant_id, code=code).first()
     if package is None:
-        raise UnknownPackage(f"there is no package {code[:60]!r} on sale", "/package")
+        raise UnknownPackage(_("there is no package '%(package)s' on sale") % {"package": code[:60]}, "/package")
     return package
 
 
 def check_quantity(package: Package, quantity: int) -> None:
     """Raise `WrongQuantity` for what the package's quantity rule does not allow."""
     if not package.allows(quantity):
-        raise WrongQuantity(f"quantity must be {package.quantity_rule()} for package {package.code!r}", "/quantity")
+        text = _("quantity must be %(rule)s for package '%(package)s'")
+        raise WrongQuantity(text % {"rule": package.quantity_rule(), "package": package.code}, "/quantity")
 
 
 def load_offer(customer: Customer, package: Package, quantity: int, quote: Quote | None, now: datetime) -> Offer:
@@ -62,5 +66,5 @@ def load_offer(customer: Customer, package: Package, quantity: int, quote: Quote
     except CannotSell as error:
         raise NotSellable(f"package {package.code!r} cannot be delivered now: {error}", "/package") from error
     if offer.unit_price_micros * quantity > MAX_MICROS:
-        raise WrongQuantity("the price of this quantity is too large", "/quantity")
+        raise WrongQuantity(_("the price of this quantity is too large"), "/quantity")
     return offer

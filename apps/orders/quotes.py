@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 
+from django.utils.translation import gettext as _
+
 from apps.accounts.models import Customer
 from apps.catalog.models import Package
 from apps.common.logs import get_logger
@@ -54,15 +56,17 @@ def load_quote(customer: Customer, public_id: str, package: Package, quantity: i
     """The customer's quote for exactly this, unused and not over. Raises a child of `OrderRefused`."""
     quote = Quote.objects.filter(customer=customer, public_id=public_id).first()
     if quote is None:
-        raise UnknownQuote(f"there is no quote {public_id!r}; ask for one with POST /api/v1/quotes", "/quote_id")
+        text = _("there is no quote '%(quote)s'; ask for one with POST /api/v1/quotes")
+        raise UnknownQuote(text % {"quote": public_id}, "/quote_id")
     promised = (quote.package_id, quote.quantity, quote.currency)
     if promised != (package.pk, quantity, customer.currency):
-        raise QuoteMismatch("this quote is for another package or quantity; order exactly what was quoted", "/quote_id")
+        raise QuoteMismatch(
+            _("this quote is for another package or quantity; order exactly what was quoted"), "/quote_id"
+        )
     check_unused(customer, public_id)
     if now >= quote.expires_at:
-        raise QuoteExpired(
-            f"this quote was good until {quote.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one", "/quote_id"
-        )
+        text = _("this quote was good until %(until)s; ask for a new one")
+        raise QuoteExpired(text % {"until": f"{quote.expires_at:%Y-%m-%dT%H:%M:%SZ}"}, "/quote_id")
     return quote
 
 
@@ -70,4 +74,5 @@ def check_unused(customer: Customer, public_id: str) -> None:
     """Raise `QuoteUsed` when an order was placed with this quote."""
     used = Order.objects.filter(customer=customer, quote__public_id=public_id).first()
     if used is not None:
-        raise QuoteUsed(f"order {used.pk} was placed with this quote; ask for a new one", "/quote_id")
+        text = _("order %(order)d was placed with this quote; ask for a new one")
+        raise QuoteUsed(text % {"order": used.pk}, "/quote_id")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
+
 
 class OrderRefused(Exception):
     """The order was not created: nothing was written, no money moved, the key is still free."""
@@ -26,6 +28,10 @@ class IdempotencyMismatch(OrderRefused):
     code = "idempotency_mismatch"
 
 
+class InFlight(Exception):
+    """Another request with this Idempotency-Key is being served, and may place the order yet."""
+
+
 class ClientReferenceUsed(OrderRefused):
     """Another order of this customer has this client_reference."""
 
@@ -38,11 +44,11 @@ class RepeatSuspected(OrderRefused):
     code = "repeat_suspected"
 
     def __init__(self, order_id: int, next_repeat: int) -> None:
-        super().__init__(
-            f"order {order_id} is the same for the same recipient; to order it again, send `repeat: {next_repeat}` "
-            "(how many of the same you have wanted so far)",
-            "/repeat",
+        text = _(
+            "order %(order)d is the same for the same recipient; to order it again, send `repeat: %(repeat)d` "
+            "(how many of the same you have wanted so far)"
         )
+        super().__init__(text % {"order": order_id, "repeat": next_repeat}, "/repeat")
         self.order_id = order_id
         self.next_repeat = next_repeat
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from apps.accounts.models import Customer
 from apps.catalog.models import Package
@@ -28,7 +29,7 @@ Targets = Mapping[str, str | dict[str, str]]
 def check_counter(repeat: object) -> None:
     """Raise `BadField` for what is no counter of repeats."""
     if type(repeat) is not int or not 0 <= repeat <= MOST:
-        raise BadField(f"repeat must be a whole number from 0 to {MOST}", "/repeat")
+        raise BadField(_("repeat must be a whole number from 0 to %(most)d") % {"most": MOST}, "/repeat")
 
 
 def fingerprint(package: Package, quantity: int, targets: Targets) -> str:

@@ -189,6 +189,8 @@ EVENTS: Words = {
     "refunded": _("The money was given back by a person"),
     "released": _("The held money was given back by a person"),
     "cancelled": _("Cancelled by a person"),
+    "cancelled_by_customer": _("Cancelled by the customer, before it was sent"),
+    "note_written": _("The customer wrote a note"),
     "stopped_waiting": _("A person no longer waits for the provider"),
     "sent_elsewhere": _("A person sends it by another route"),
     "taken_by_hand": _("Taken out of the dispatch, to be delivered by hand"),

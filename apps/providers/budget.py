@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Model
 
 from apps.common.budget import (
     DEBT_US,
@@ -75,6 +76,8 @@ def _limits(integration: Integration) -> Limits:
 class DatabaseStore:
     """The budgets of all processes that share the database. A withdrawal is written only if nothing came between."""
 
+    model: type[Model] = RateBudget
+
     def draw(self, account: int, limits: Limits, draw: Draw) -> Drawn:
         """Withdraw by a conditional update; in a crowd that never lets it through, nothing is granted."""
         for _ in range(TRIES):
@@ -82,15 +85,15 @@ class DatabaseStore:
             after, drawn = withdraw(spent, limits, draw)
             if not is_kept(draw, drawn):
                 return drawn
-            rows = RateBudget.objects.filter(pk=account, all_us=spent.all_us, ask_us=spent.ask_us)
+            rows = self.model._default_manager.filter(pk=account, all_us=spent.all_us, ask_us=spent.ask_us)
             if rows.update(all_us=after.all_us, ask_us=after.ask_us) == 1:
                 return drawn
             if spent == Spent():
-                RateBudget.objects.bulk_create([RateBudget(integration_id=account)], ignore_conflicts=True)
+                self.model._default_manager.bulk_create([self.model(pk=account)], ignore_conflicts=True)
         return Drawn(0, draw.now_us + SECOND_US)
 
     def _load(self, account: int) -> Spent:
-        found = RateBudget.objects.filter(pk=account).values_list("all_us", "ask_us").first()
+        found = self.model._default_manager.filter(pk=account).values_list("all_us", "ask_us").first()
         return Spent() if found is None else Spent(*found)
 
 

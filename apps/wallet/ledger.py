@@ -164,10 +164,20 @@ def _check_amount(money: Money) -> None:
 
 
 def _load_accounts(tenant_id: int, purses: set[tuple[Purse, str]]) -> dict[tuple[Purse, str], Account]:
-    found = {wanted: _get_or_make(tenant_id, *wanted) for wanted in purses}
+    known = _find_accounts(tenant_id, purses)
+    found = {wanted: known.get(wanted) or _get_or_make(tenant_id, *wanted) for wanted in purses}
     stored = [account.pk for account in found.values() if account.kind == Kind.CUSTOMER]
     list(Account.objects.select_for_update().filter(pk__in=stored).order_by("pk").values_list("pk"))
     return found
+
+
+def _find_accounts(tenant_id: int, purses: set[tuple[Purse, str]]) -> dict[tuple[Purse, str], Account]:
+    """Those of the accounts that are there already, by one statement."""
+    wanted = Q(pk__in=[])
+    for purse, currency in purses:
+        wanted |= Q(kind=purse.kind, currency=currency, subject_kind=purse.subject_kind, subject_id=purse.subject_id)
+    accounts = Account.objects.filter(wanted, tenant_id=tenant_id)
+    return {(Purse(one.kind, one.subject_kind, one.subject_id), one.currency): one for one in accounts}
 
 
 def _get_or_make(tenant_id: int, purse: Purse, currency: str) -> Account:

@@ -102,6 +102,48 @@ def load_statement(customer: Customer, period: Period) -> Statement:
     return Statement(opening, _lines(within, opening))
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the balance, by its number, with the balance after it and the order it is about."""
+
+    number: int
+    at: datetime
+    kind: str
+    money: Money
+    balance: Money
+    order_id: int | None
+
+
+def latest_changes(customer: Customer, most: int, before: int | None = None) -> list[Change]:
+    """The newest changes of the customer's wallet, newest first, or the newest before the one with this number."""
+    entries = Entry.objects.filter(
+        account__kind=Account.Kind.CUSTOMER, account__subject_id=customer.pk, account__currency=customer.currency
+    )
+    if before is not None:
+        entries = entries.filter(pk__lt=before)
+    found = list(entries.select_related("transfer").order_by("-pk")[:most])
+    if not found:
+        return []
+    balance = entries.filter(pk__lte=found[0].pk).aggregate(sum=Sum("amount_micros"))["sum"]
+    changes = []
+    for entry in found:
+        changes.append(_as_change(entry, customer.currency, balance))
+        balance -= entry.amount_micros
+    return changes
+
+
+def _as_change(entry: Entry, currency: str, balance: int) -> Change:
+    transfer = entry.transfer
+    return Change(
+        number=entry.pk,
+        at=transfer.at,
+        kind=transfer.kind,
+        money=Money(entry.amount_micros, currency),
+        balance=Money(balance, currency),
+        order_id=transfer.subject_id if transfer.subject_kind == "order" else None,
+    )
+
+
 def _lines(entries: QuerySet[Entry], opening: Money) -> Iterator[StatementLine]:
     balance = opening.micros
     for entry in entries.select_related("transfer").order_by("transfer__at", "id").iterator(chunk_size=1000):

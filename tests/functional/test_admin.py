@@ -15,10 +15,11 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.admin_base import ReadableForm, TenantAdmin
-from apps.accounts.keys import find_caller
+from apps.accounts.keys import find_caller, find_key, issue_key
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common import clock
+from apps.common.crypto import open_text
 from apps.providers.models import Integration, PackageMapping, Route
 from tests.factories import START, Shop, add_route, make_integration, make_package, make_tenant, order_from
 from tests.functional.panel_fixtures import People, browser_of, english, make_person, people
@@ -379,7 +380,8 @@ class TestAnIntegration:
 
 class TestAnApiKey:
     def test_is_shown_once_and_works(self, people: People) -> None:
-        data = {"customer": people.shop.customer.pk, "label": "shop", "expires_at_0": "", "expires_at_1": ""}
+        path = path_of(ApiKey, "add")
+        data = form_of(people.owner, path) | {"customer": people.shop.customer.pk, "label": "shop"}
         text = unescape(people.owner.post(path_of(ApiKey, "add"), data, follow=True).content.decode())
         full = re.search(r"hub_[0-9a-f]{16}\.[\w-]+", text)
         assert full
@@ -402,6 +404,53 @@ class TestAnApiKey:
     def test_does_not_begin_expired(self, people: People) -> None:
         data = {"customer": people.shop.customer.pk, "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
         assert "this time is over" in errors_of(people.owner.post(path_of(ApiKey, "add"), data))
+
+    def test_gets_a_successor_that_is_shown_once(self, people: People) -> None:
+        old, full = issue_key(people.shop.customer, clock.now(), scopes=["read"])
+        data = {"action": "replace", "_selected_action": [old.pk]}
+        text = unescape(people.owner.post(path_of(ApiKey, "changelist"), data, follow=True).content.decode())
+        shown = re.findall(r"hub_[0-9a-f]{16}\.[\w-]+", text)
+        assert len(shown) == 1
+        assert shown != [full]
+        new = find_key(shown[0], clock.now())
+        assert new is not None
+        assert (new.scopes, new.customer) == (["read"], people.shop.customer)
+        again = unescape(people.owner.post(path_of(ApiKey, "changelist"), data, follow=True).content.decode())
+        assert f"{old.public_id[1:]} was replaced before" in again  # a message begins with a capital letter
+        assert ApiKey.objects.count() == 2
+
+    def test_gets_a_signing_secret_that_is_shown_once(self, people: People) -> None:
+        key, _ = issue_key(people.shop.customer, clock.now())
+        data = {"action": "sign", "_selected_action": [key.pk]}
+        text = unescape(people.owner.post(path_of(ApiKey, "changelist"), data, follow=True).content.decode())
+        key.refresh_from_db()
+        secret = open_text(key.sealed_signing_secret)
+        assert f"signing secret of {key.public_id} now, it is never shown again: {secret}" in text
+        assert secret not in people.owner.get(path_of(ApiKey, "change", key.pk)).content.decode()
+
+    @pytest.mark.parametrize("action", ["replace", "sign"])
+    def test_of_another_shop_stays_as_it_is(self, people: People, action: str) -> None:
+        foreign, _ = issue_key(people.foreign_shop.customer, clock.now())
+        data = {"action": action, "_selected_action": [foreign.pk]}
+        people.owner.post(path_of(ApiKey, "changelist"), data, follow=True)
+        foreign.refresh_from_db()
+        assert (foreign.replaced_by, foreign.sealed_signing_secret, ApiKey.objects.count()) == (None, "", 1)
+
+    @pytest.mark.parametrize("action", ["replace", "sign"])
+    def test_is_not_changed_by_one_who_may_only_look(self, people: People, action: str) -> None:
+        key, _ = issue_key(people.shop.customer, clock.now())
+        data = {"action": action, "_selected_action": [key.pk]}
+        people.viewer.post(path_of(ApiKey, "changelist"), data, follow=True)
+        key.refresh_from_db()
+        assert (key.replaced_by, key.sealed_signing_secret, ApiKey.objects.count()) == (None, "", 1)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("scopes", '["all"]'), ("scopes", "[]"), ("allowed_ips", '["here"]'), ("rate_per_s", "0"), ("burst", "0")],
+    )
+    def test_takes_no_right_that_is_none(self, people: People, name: str, value: str) -> None:
+        key, _ = issue_key(people.shop.customer, clock.now())
+        assert errors_of(save(people.owner, path_of(ApiKey, "change", key.pk), **{name: value}))
 
     def test_is_not_moved_to_another_customer(self, people: People) -> None:
         key = row_of(ApiKey, people.shop)

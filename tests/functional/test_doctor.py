@@ -96,6 +96,8 @@ class TestTheDatabase:
             "orders_event_forbid_update",
             "orders_evidence_forbid_delete",
             "orders_evidence_forbid_update",
+            "orders_note_forbid_delete",
+            "orders_note_forbid_update",
             "providers_integration_forbid_update",
             "providers_stock_code_forbid_delete",
             "providers_stock_code_forbid_update",

@@ -376,7 +376,7 @@ class TestAPackage:
 
 
 class TestCreatingAnOrder:
-    @pytest.mark.parametrize(("has_group", "statements"), [(False, 32), (True, 33)])
+    @pytest.mark.parametrize(("has_group", "statements"), [(False, 26), (True, 27)])
     def test_costs_this_many_statements(
         self, shop: Shop, has_group: bool, statements: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
@@ -387,5 +387,5 @@ class TestCreatingAnOrder:
             Customer.objects.filter(pk=shop.customer.pk).update(price_group=group)
         customer = Customer.objects.select_related("tenant").get(pk=shop.customer.pk)
         new = NewOrder(shop.package.code, 1, {"player_id": "P900001"})
-        with django_assert_num_queries(statements):
+        with django_assert_num_queries(statements + (connection.vendor == "postgresql")):  # it locks the key
             create_order(customer, new, "counted", clock.now())

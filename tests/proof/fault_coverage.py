@@ -233,6 +233,7 @@ COVERAGE: dict[str, Cover] = {
     "M8": (
         f"{REST}::TestRepeatingARequest::test_eight_times_at_once_makes_one_order_and_one_charge",
         f"{REST}::TestRepeatingARequest::test_with_another_content_is_refused",
+        "tests/functional/test_rest_contract.py::TestARequestInFlight::test_is_told_to_the_second_which_writes_nothing",
         STATEFUL,
     ),
     "M9": (
