@@ -8,7 +8,7 @@ from apps.common.triggers import append_only, install
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("orders", "0011_provider_ids"),
+        ("orders", "0017_unseen_reference"),
     ]
 
     operations = [
