@@ -201,11 +201,6 @@ class Story:
         return bool(self.dues) or not self.is_settled
 
     @property
-    def can_give_back(self) -> bool:
-        """Whether there is a sale that a person may take back."""
-        return self.order.status in (OrderStatus.COMPLETED, OrderStatus.PARTIAL)
-
-    @property
     def can_reveal(self) -> bool:
         """Whether there is a code that a person may see."""
         return any(not code.is_quarantined for code in self.codes)

@@ -3,7 +3,17 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from apps.panel import by_hand, catalogue_views, provider_views, report_views, shelves, views, wallet_views
+from apps.panel import (
+    by_hand,
+    catalogue_views,
+    decision_views,
+    order_views,
+    provider_views,
+    report_views,
+    shelves,
+    views,
+    wallet_views,
+)
 
 app_name = "panel"
 urlpatterns = [
@@ -11,11 +21,16 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", views.orders, name="orders"),
     path("live/", views.orders_live, name="orders_live"),
-    path("orders/<int:order_id>/", views.order, name="order"),
-    path("orders/<int:order_id>/live/", views.order_live, name="order_live"),
-    path("orders/<int:order_id>/ask/", views.ask, name="ask"),
-    path("orders/<int:order_id>/codes/", views.reveal, name="reveal"),
-    path("orders/<int:order_id>/give-back/", views.give_back, name="give_back"),
+    path("orders/<int:order_id>/", order_views.order, name="order"),
+    path("orders/<int:order_id>/live/", order_views.order_live, name="order_live"),
+    path("orders/<int:order_id>/ask/", order_views.ask, name="ask"),
+    path("orders/<int:order_id>/codes/", order_views.reveal, name="reveal"),
+    path("orders/<int:order_id>/decide/<slug:name>/", decision_views.decide, name="order_decide"),
+    path("review/", decision_views.review, name="review"),
+    path("requests/", decision_views.approvals, name="approvals"),
+    path("requests/<int:approval_id>/", decision_views.approval, name="approval"),
+    path("cases/", decision_views.cases, name="cases"),
+    path("cases/<int:case_id>/", decision_views.case, name="case"),
     path("wallets/", wallet_views.wallets, name="wallets"),
     path("wallets/limit/", wallet_views.set_limit, name="set_limit"),
     path("wallets/requests/<int:request_id>/", wallet_views.decide, name="decide"),

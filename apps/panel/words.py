@@ -195,6 +195,7 @@ EVENTS: Words = {
     "late_accepted": _("The customer paid for the late delivery"),
     "reversal_given_back": _("The customer got back what the provider took back"),
     "codes_released": _("Codes were let out of quarantine"),
+    "review_claimed": _("A person works on the order in review"),
     "case_claimed": _("A person works on the case"),
     "case_assigned": _("The case was given to somebody"),
     "case_snoozed": _("The case rests until a later day"),

@@ -25,6 +25,7 @@ from apps.orders.decisions.refused import (
     SecondPersonNeeded,
     TooEarly,
 )
+from apps.orders.decisions.reviews import claim_review
 from apps.orders.decisions.sending import send_elsewhere
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "ask_again",
     "assign_case",
     "claim_case",
+    "claim_review",
     "close_case",
     "confirm",
     "decline",

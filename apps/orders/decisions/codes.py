@@ -23,11 +23,12 @@ class ShownCode:
     expires: str
 
 
-def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
-    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked, and when."""
+def reveal_codes(order: Order, actor: str, cause: str, now: datetime, why: str = "") -> list[ShownCode]:
+    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked and why."""
     codes = _codes_of(order)
     if codes:
-        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+        told = {"codes": len(codes), **({"why": why} if why else {})}
+        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data=told)
     return _shown(codes)
 
 
