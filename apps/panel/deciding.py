@@ -180,6 +180,7 @@ class Kind:
 A = Approval.Action
 
 KINDS: Mapping[str, Kind] = {
+    "add_note": Kind(lambda c: decisions.add_note(*c.usual()), is_plain=True),
     "claim_review": Kind(lambda c: decisions.claim_review(*c.usual()), is_plain=True),
     "release": Kind(lambda c: decisions.release(*c.usual(), alone=c.alone), ACTS[A.RELEASE]),
     "deliver_by_hand": Kind(
@@ -231,6 +232,7 @@ KINDS: Mapping[str, Kind] = {
 """Every decision that is made in a form. Asking again and looking at codes have buttons of their own."""
 
 TITLES: words.Words = {
+    "add_note": _("Write a note"),
     "claim_review": _("Work on this order"),
     "release": _("Give the held money back"),
     "deliver_by_hand": _("Deliver by hand"),
@@ -252,6 +254,7 @@ TITLES: words.Words = {
 """What each decision is called, by its name and choice."""
 
 EFFECTS: words.Words = {
+    "add_note": _("A line with your name in the story of the order. Do not write a code into it."),
     "claim_review": _("Your name stands beside the order until it leaves the review. Nothing else changes."),
     "release": _("The customer gets the held money of every unit back that no attempt holds."),
     "deliver_by_hand": _("You have what the customer bought, from the provider by telephone or from elsewhere."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -15,10 +15,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.common import clock
 from apps.orders.chains import links_of
-from apps.orders.decisions import Said, ask_again, reveal_codes
-from apps.orders.models import Order
+from apps.orders.decisions import Said, ask_again, record_reply_seen, reveal_codes
+from apps.orders.models import Evidence, Order
 from apps.panel.deciding import open_decisions, waiting_for
-from apps.panel.story import load_story
+from apps.panel.listing import Wanted, neighbours, select_orders
+from apps.panel.replies import masked_reply
+from apps.panel.story import as_proof, load_story
 from apps.panel.views import check_may_operate, live, load_order, person_of, zone_of
 from apps.panel.words import answer_in_words
 
@@ -27,10 +29,13 @@ from apps.panel.words import answer_in_words
 @login_required
 @require_safe
 def order(request: HttpRequest, order_id: int) -> HttpResponse:
-    """The story of one order."""
-    found = load_order(request, order_id)
+    """The story of one order, with the ones beside it in the list that it was opened from."""
+    found, wanted = load_order(request, order_id), Wanted.read(request.GET)
+    tenant_ids = person_of(request).tenant_ids()
+    newer, older = neighbours(found, select_orders(tenant_ids, wanted, clock.now(), zone_of(tenant_ids)))
+    beside = {"newer": newer, "older": older, "filter": wanted.query()}
     with timezone.override(zone_of([found.tenant_id])):
-        return render(request, "panel/order.html", _order_context(request, found))
+        return render(request, "panel/order.html", {**_order_context(request, found), **beside})
 
 
 @never_cache
@@ -85,6 +90,27 @@ def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
     with timezone.override(zone_of([found.tenant_id])):
         context = {"order": found, "form": form, "shown": shown}
         return render(request, "panel/reveal.html", context, status=422 if form.errors else 200)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables("text")
+def reply(request: HttpRequest, order_id: int, evidence_id: int) -> HttpResponse:
+    """Asks why; one raw reply of a provider then, with all masked that may be a code."""
+    found = load_order(request, order_id)
+    check_may_operate(request, found.tenant_id)
+    evidence = Evidence.objects.select_related("attempt", "order").filter(order=found, pk=evidence_id).first()
+    if evidence is None:
+        raise Http404
+    form, text = WhyForm(request.POST or None), None
+    if request.method == "POST" and form.is_valid():
+        text = masked_reply(evidence)
+        who = person_of(request).get_username()[:80]
+        record_reply_seen(found, evidence, who, form.cleaned_data["reason"], clock.now())
+    with timezone.override(zone_of([found.tenant_id])):
+        context = {"order": found, "proof": as_proof(evidence), "form": form, "text": text}
+        return render(request, "panel/reply.html", context, status=422 if form.errors else 200)
 
 
 class WhyForm(forms.Form):

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -20,12 +20,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.accounts.models import Tenant, User
+from apps.catalog.models import Product
 from apps.common import clock
 from apps.common.sheets import csv_lines
 from apps.orders import local
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
-from apps.panel.listing import OPEN, Wanted, load_listing
+from apps.panel import words
+from apps.panel.listing import OPEN, Wanted, file_head, file_rows, load_listing, select_orders
 from apps.providers.models import Integration
 from apps.providers.stock import Shelf
 
@@ -38,7 +40,7 @@ from apps.providers.stock import Shelf
 def orders(request: HttpRequest) -> HttpResponse:
     """The orders of the person's shops, newest first."""
     person = person_of(request)
-    context = _list_context(request, person)
+    context = {**_list_context(request, person), **_choices(person.tenant_ids())}
     with timezone.override(zone_of(person.tenant_ids())):
         return render(request, "panel/orders.html", context)
 
@@ -58,12 +60,39 @@ def _list_context(request: HttpRequest, person: User) -> dict[str, object]:
     wanted = Wanted.read(request.GET)
     tenant_ids = person.tenant_ids()
     return {
-        "listing": load_listing(tenant_ids, wanted),
+        "listing": load_listing(tenant_ids, wanted, clock.now(), zone_of(tenant_ids)),
         "low_shelves": low_shelves(tenant_ids),
         "has_shop": bool(tenant_ids),
         "query": wanted.query(before=wanted.before),
-        "statuses": [("", _("All orders")), (OPEN, _("All open orders")), *OrderStatus.choices],
+        "filter": wanted.query(),
     }
+
+
+def _choices(tenant_ids: list[int]) -> dict[str, object]:
+    """What the filters may be set to."""
+    accounts = Integration.objects.filter(tenant_id__in=tenant_ids).order_by("name", "id")
+    products = Product.objects.filter(tenant_id__in=tenant_ids).order_by("name", "id")
+    return {
+        "statuses": [("", _("All orders")), (OPEN, _("All open orders")), *OrderStatus.choices],
+        "reasons": words.REASONS.items(),
+        "providers": accounts.values_list("pk", "name"),
+        "products": products.values_list("pk", "name"),
+    }
+
+
+@never_cache
+@login_required
+@require_safe
+def orders_file(request: HttpRequest) -> StreamingHttpResponse:
+    """Every order that the filters let through as CSV, in portions however many there are."""
+    tenant_ids = person_of(request).tenant_ids()
+    zone = zone_of(tenant_ids)
+    found = select_orders(tenant_ids, Wanted.read(request.GET), clock.now(), zone)
+    return StreamingHttpResponse(
+        csv_lines(file_head(), file_rows(found, zone)),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="orders.csv"'},
+    )
 
 
 def low_shelves(tenant_ids: list[int]) -> list[Shelf]:

@@ -49,6 +49,7 @@ def possible(order: Order, now: datetime) -> list[Possible]:
 
 
 def _about_order(order: Order, now: datetime) -> Iterator[Possible]:
+    yield Possible("add_note")
     if order.status == OrderStatus.REVIEW:
         yield Possible("claim_review")
     if order.status in REFUNDABLE:

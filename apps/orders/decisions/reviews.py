@@ -1,4 +1,4 @@
-"""Who works on an order in review: the story says it, and it is forgotten when the order leaves the review."""
+"""What people say about an order without changing it: a note, and who works on it while it is in review."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def claim_review(order_id: int, actor: User, reason: str, now: datetime) -> None
             raise NotPossible(_("This order is not in review any more: there is nothing to work on."))
         if reviewers([order.pk]).get(order.pk) != name_of(actor):
             machine.record_story(order, CLAIMED, "person", now, actor=name_of(actor), data={"why": text})
+
+
+def add_note(order_id: int, actor: User, text: str, now: datetime) -> None:
+    """Write one line of at most 200 characters into the story. Raises a child of `DecisionRefused`."""
+    note = read_reason(text)
+    with transaction.atomic():
+        order = load_own(order_id, actor)
+        machine.record_story(order, "noted", "person", now, actor=name_of(actor), data={"why": note})
 
 
 def reviewers(order_ids: Iterable[int]) -> dict[int, str]:
