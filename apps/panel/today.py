@@ -60,6 +60,7 @@ class LowBalance:
 
     account: Integration
     balance: Money
+    as_of: datetime
     hours_left: int | None
 
 
@@ -125,15 +126,20 @@ def load_low_balances(tenant_ids: list[int], now: datetime) -> list[LowBalance]:
     watched = [account for account in accounts if alert_of(account) is not None]
     read = BalanceReading.objects.filter(integration__in=watched, amount_micros__isnull=False)
     newest = list(read.values("integration_id").annotate(last=Max("pk")).values_list("last", flat=True))
-    read_micros = BalanceReading.objects.filter(pk__in=newest).values_list("integration_id", "amount_micros")
-    balances = {account_id: micros or 0 for account_id, micros in read_micros}
+    readings = {reading.integration_id: reading for reading in BalanceReading.objects.filter(pk__in=newest)}
     pace = _spent(watched, now)
     low = [
-        LowBalance(one, Money(balances[one.pk], one.currency), _hours_left(balances[one.pk], pace[one.pk]))
+        _low(one, readings[one.pk], pace[one.pk])
         for one in watched
-        if one.pk in balances and balances[one.pk] < (alert_of(one) or 0)
+        if one.pk in readings and (readings[one.pk].amount_micros or 0) < (alert_of(one) or 0)
     ]
     return sorted(low, key=lambda one: (one.hours_left is None, one.hours_left or 0, one.account.name))
+
+
+def _low(account: Integration, reading: BalanceReading, spent: int) -> LowBalance:
+    micros = reading.amount_micros or 0
+    hours_left = max(micros, 0) * HOURS // spent if spent else None
+    return LowBalance(account, Money(micros, account.currency), reading.as_of, hours_left)
 
 
 def alert_of(account: Integration) -> int | None:
@@ -147,10 +153,6 @@ def _spent(accounts: Sequence[Integration], now: datetime) -> Counter[int]:
     recent = Attempt.objects.filter(integration__in=accounts, order__created_at__gte=now - DAY, cost_micros__gt=0)
     sums = recent.order_by().values("integration_id").annotate(spent=Sum("cost_micros"))
     return Counter({row["integration_id"]: row["spent"] for row in sums})
-
-
-def _hours_left(balance: int, spent: int) -> int | None:
-    return max(balance, 0) * HOURS // spent if spent else None
 
 
 # --- how today goes
