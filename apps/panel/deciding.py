@@ -6,7 +6,7 @@ What is decided, by whom and with what effect is known by `apps.orders.decisions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -145,7 +145,7 @@ class Call:
     subject: Subject
     actor: User
     now: datetime
-    typed: Mapping[str, Any]
+    typed: Mapping[str, Any] = field(repr=False)
     entry: Entry | None = None
     alone: Alone | None = None
 
