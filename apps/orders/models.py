@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Upper
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Customer, Tenant, User
@@ -117,6 +118,18 @@ class Order(models.Model):
                 fields=["status", "updated_at"],
                 condition=Q(status__in=["pending", "processing", "review"]),
                 name="idx_orders_open",
+            ),
+            # What people filter and search by: few orders are anything but completed, and every name is asked in full.
+            models.Index(
+                fields=["tenant", "status", "-id"], condition=~Q(status="completed"), name="idx_orders_not_completed"
+            ),
+            models.Index(fields=["tenant", "created_at"], name="idx_orders_by_creation"),
+            models.Index(Upper("user_identifier"), condition=~Q(user_identifier=""), name="idx_orders_by_recipient"),
+            models.Index(
+                Upper("external_order_id"), condition=~Q(external_order_id=""), name="idx_orders_by_provider_id"
+            ),
+            models.Index(
+                Upper("client_reference"), condition=Q(client_reference__isnull=False), name="idx_orders_by_client_ref"
             ),
         ]
         constraints = [
@@ -233,6 +246,10 @@ class Attempt(models.Model):
                 name="attempt_by_provider_id",
             ),
             models.Index(fields=["doubt_since"], condition=Q(state="in_doubt"), name="attempt_in_doubt"),
+            models.Index(fields=["integration", "order"], name="attempt_by_account"),
+            models.Index(
+                Upper("provider_order_id"), condition=~Q(provider_order_id=""), name="attempt_by_any_provider_id"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["integration", "reference"], name="attempt_reference_once_per_account"),

@@ -1,54 +1,123 @@
-"""The list of orders: which ones a person sees, by filter, search and page."""
+"""The list of orders: which ones a person sees, by filter, search and page, as rows or as a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, time, timedelta, tzinfo
 from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Upper
+from django.utils.translation import gettext as _
 
-from apps.orders.models import Attempt, Order
-from apps.orders.states import SETTLED, OrderStatus
+from apps.accounts.models import Customer
+from apps.common.crypto import code_index
+from apps.common.money import Money, format_amount
+from apps.common.sheets import safe_cell
+from apps.orders.models import Attempt, DueCheck, Order, OrderCode
+from apps.orders.states import SETTLED, DueKind, ExternalStatus, OrderStatus
 from apps.panel import words
 
 PAGE = 50
+CHUNK = 1000
+"""Orders that a file reads at a time."""
+
 OPEN = "open"
 LONGEST_TERM = 120
 LONGEST_ID = 18
 """Digits: a longer number is a reference, never an order's."""
 
+OPEN_STATUSES = tuple(status for status in OrderStatus if status not in SETTLED)
+YES = "1"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the person asked to see."""
+    """What the person asked to see: exactly the query string, so that an address can be given to a colleague.
+
+    `since` and `until` are days of the shop; `hours` shows orders that are older; `unsent` and `no_pin` are "1" or
+    empty.
+    """
 
     status: str = ""
+    reason: str = ""
+    provider: int | None = None
+    product: int | None = None
+    customer: str = ""
+    since: str = ""
+    until: str = ""
+    hours: int | None = None
+    unsent: str = ""
+    no_pin: str = ""
     term: str = ""
     before: int | None = None
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Wanted:
         """The query string; what makes no sense counts as not given."""
-        status, before = query.get("status", ""), query.get("before", "")
+        status, reason = query.get("status", ""), query.get("reason", "")
         return cls(
             status=status if status == OPEN or status in OrderStatus else "",
+            reason=reason if reason in words.REASONS else "",
+            provider=as_id(query.get("provider", "")),
+            product=as_id(query.get("product", "")),
+            customer=query.get("customer", "").replace("\x00", "").strip()[:LONGEST_TERM],
+            since=_day(query.get("since", "")),
+            until=_day(query.get("until", "")),
+            hours=_hours(query.get("hours", "")),
+            unsent=YES if query.get("unsent") == YES else "",
+            no_pin=YES if query.get("no_pin") == YES else "",
             term=read_term(query),
-            before=as_id(before),
+            before=as_id(query.get("before", "")),
         )
 
     def query(self, before: int | None = None) -> str:
         """The query string of this filter, from the order `before` on."""
-        parts = {"status": self.status, "q": self.term, "before": before}
-        return urlencode({name: value for name, value in parts.items() if value})
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts["q"] = parts.pop("term")
+        return urlencode({name: value for name, value in {**parts, "before": before}.items() if value})
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether anything but a page was asked for."""
+        return replace(self, before=None) != Wanted()
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat() if len(text) == len("2026-01-31") else ""
+    except ValueError:
+        return ""
+
+
+def _hours(text: str) -> int | None:
+    hours = as_id(text)
+    return hours if hours is not None and hours <= 100_000 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One order as a line of the list."""
+    """One order as a line of the list.
+
+    `provider` is where it was tried last, `next_at` when something is done about it next. Cost and margin are those
+    that were booked; while the order is open, those that are expected.
+    """
 
     order: Order
     reason: str
+    money: str = ""
+    age: str = ""
+    provider: str = ""
+    next_at: datetime | None = None
+    cost: Money | None = None
+    margin: Money | None = None
+    is_expected: bool = False
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it costs more than it brings."""
+        return self.margin is not None and self.margin.micros < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +131,70 @@ class Listing:
     is_first: bool
 
 
-def load_listing(tenant_ids: list[int], wanted: Wanted) -> Listing:
-    """The newest orders first, one page of them."""
-    own = Order.objects.filter(tenant_id__in=tenant_ids)
-    found = _search(_by_status(own, wanted.status), wanted.term).select_related("customer").order_by("-id")
+def load_listing(tenant_ids: list[int], wanted: Wanted, now: datetime, zone: tzinfo) -> Listing:
+    """The newest orders first, one page of them. The same few queries for any page."""
+    found = select_orders(tenant_ids, wanted, now, zone).select_related("customer").order_by("-id")
     if wanted.before is not None:
         found = found.filter(pk__lt=wanted.before)
     page = list(found[: PAGE + 1])
     shown = page[:PAGE]
-    oldest = own.exclude(status__in=SETTLED).order_by("id").first()
+    oldest = Order.objects.filter(tenant_id__in=tenant_ids, status__in=OPEN_STATUSES).order_by("id").first()
     return Listing(
         wanted=wanted,
-        rows=[as_row(order) for order in shown],
+        rows=load_rows(shown, now),
         next_query=wanted.query(before=shown[-1].pk) if len(page) > PAGE else "",
         oldest_open=as_row(oldest) if oldest else None,
         is_first=wanted.before is None,
     )
+
+
+def load_rows(orders: list[Order], now: datetime) -> list[Row]:
+    """These orders with where they were tried last and what happens next; two queries."""
+    attempts = Attempt.objects.filter(order__in=orders).order_by("id").values_list("order_id", "integration_name")
+    providers = dict(attempts)
+    dues = DueCheck.objects.filter(order__in=orders).exclude(kind=DueKind.WATCH).order_by("-next_at")
+    next_at = dict(dues.values_list("order_id", "next_at"))
+    return [_full_row(order, providers.get(order.pk, ""), next_at.get(order.pk), now) for order in orders]
+
+
+def _full_row(order: Order, provider: str, next_at: datetime | None, now: datetime) -> Row:
+    is_open = order.status not in SETTLED
+    cost, margin = (_expected(order) if is_open else _booked(order)) if provider or not is_open else (None, None)
+    return replace(
+        as_row(order),
+        money=words.say(words.MONEY_PILLS, order.status),
+        age=age_of(order, now),
+        provider=provider,
+        next_at=next_at if is_open else None,
+        cost=cost,
+        margin=margin,
+        is_expected=is_open,
+    )
+
+
+def _booked(order: Order) -> tuple[Money | None, Money | None]:
+    profit = order.profit_micros
+    if order.cost_micros is None or profit is None:
+        return None, None
+    return Money(order.cost_micros, order.currency), Money(profit, order.currency)
+
+
+def _expected(order: Order) -> tuple[Money | None, Money | None]:
+    if not order.expected_cost_micros:
+        return None, None
+    margin = order.price_micros - order.expected_cost_micros
+    return Money(order.expected_cost_micros, order.currency), Money(margin, order.currency)
+
+
+def age_of(order: Order, now: datetime) -> str:
+    """How long it has been open, or how long it took, in full minutes: "3 d 4 h"."""
+    seconds = int(((order.settled_at or now) - order.created_at).total_seconds())
+    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return _("%(days)d d %(hours)d h") % {"days": days, "hours": hours}
+    if hours:
+        return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
+    return _("%(minutes)d min") % {"minutes": max(minutes, 0)}
 
 
 def as_row(order: Order) -> Row:
@@ -85,26 +202,96 @@ def as_row(order: Order) -> Row:
     return Row(order, words.say(words.REASONS, order.reason) if order.reason else "")
 
 
+def neighbours(order: Order, found: QuerySet[Order]) -> tuple[int | None, int | None]:
+    """The numbers of the newer and the older order beside this one in the list."""
+    newer = found.filter(pk__gt=order.pk).order_by("id").values_list("pk", flat=True).first()
+    older = found.filter(pk__lt=order.pk).order_by("-id").values_list("pk", flat=True).first()
+    return newer, older
+
+
+# --- which orders
+
+
+def select_orders(tenant_ids: list[int], wanted: Wanted, now: datetime, zone: tzinfo) -> QuerySet[Order]:
+    """All orders of these shops that were asked for, on every page."""
+    found = _search(_by_status(Order.objects.filter(tenant_id__in=tenant_ids), wanted.status), wanted.term)
+    if wanted.reason:
+        found = found.filter(status__in=OPEN_STATUSES, reason=wanted.reason)
+    if wanted.unsent:
+        found = found.filter(status__in=OPEN_STATUSES, sent_at=None)
+    if wanted.no_pin:
+        found = _without_pin(found)
+    if wanted.provider is not None:
+        found = found.filter(pk__in=Attempt.objects.filter(integration_id=wanted.provider).values("order_id"))
+    if wanted.product is not None:
+        found = found.filter(package__product_id=wanted.product)
+    if wanted.customer:
+        named = Customer.objects.filter(tenant_id__in=tenant_ids, name__icontains=wanted.customer)
+        found = found.filter(customer_id__in=named.values("pk"))
+    return found.filter(**_times(wanted, now, zone))
+
+
 def _by_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
     if status == OPEN:
-        return orders.exclude(status__in=SETTLED)
+        return orders.filter(status__in=OPEN_STATUSES)
     return orders.filter(status=status) if status else orders
 
 
+def _without_pin(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """Open orders that the provider calls done, and no code has come."""
+    codes = OrderCode.objects.filter(order=OuterRef("pk"), is_quarantined=False)
+    done = (ExternalStatus.COMPLETED, ExternalStatus.PARTIAL)
+    waiting = orders.filter(status__in=OPEN_STATUSES, needs_code=True, external_status__in=done)
+    return waiting.filter(~Exists(codes))
+
+
+def _times(wanted: Wanted, now: datetime, zone: tzinfo) -> dict[str, datetime]:
+    found: dict[str, datetime] = {}
+    if wanted.since:
+        found["created_at__gte"] = _midnight(wanted.since, zone)
+    if wanted.until:
+        found["created_at__lt"] = _midnight(wanted.until, zone, days=1)
+    if wanted.hours is not None:
+        found["created_at__lte"] = now - timedelta(hours=wanted.hours)
+    return found
+
+
+def _midnight(day: str, zone: tzinfo, days: int = 0) -> datetime:
+    """The beginning of the day, in the shop's time zone; the last day that there is has no next one."""
+    at = date.fromisoformat(day)
+    return datetime.combine(at + timedelta(days=days) if at < date.max else at, time(), tzinfo=zone)
+
+
 def _search(orders: QuerySet[Order], term: str) -> QuerySet[Order]:
-    """By number, recipient, and every reference that anybody has for the order."""
+    """By number, recipient, PIN, and every reference that anybody has for the order; each in full, in any case."""
     if not term:
         return orders
-    attempts = Attempt.objects.filter(Q(reference__contains=term) | Q(provider_order_id__contains=term))
+    upper = term.upper()
+    own = Order.objects.order_by()
     found = (
-        Q(user_identifier__icontains=term)
-        | Q(client_reference__icontains=term)
-        | Q(provider_referans__contains=term)
-        | Q(external_order_id__icontains=term)
-        | Q(pk__in=attempts.values("order_id"))
+        own.filter(provider_referans=term)
+        .values("pk")
+        .union(
+            _named(own.exclude(user_identifier=""), "user_identifier", upper).values("pk"),
+            _named(own.exclude(external_order_id=""), "external_order_id", upper).values("pk"),
+            _named(own.filter(client_reference__isnull=False), "client_reference", upper).values("pk"),
+            Attempt.objects.order_by().filter(reference=term).values("order_id"),
+            _attempts_named(upper).values("order_id"),
+            OrderCode.objects.order_by().filter(blind_index=code_index(term, "")).values("order_id"),
+        )
     )
     number = as_id(term.removeprefix("#"))
-    return orders.filter(found | Q(pk=number)) if number else orders.filter(found)
+    is_found = Q(pk__in=found) | Q(pk=number) if number else Q(pk__in=found)
+    return orders.filter(is_found)
+
+
+def _named(orders: QuerySet[Order], column: str, upper: str) -> QuerySet[Order]:
+    return orders.annotate(upper=Upper(F(column))).filter(upper=upper)
+
+
+def _attempts_named(upper: str) -> QuerySet[Attempt]:
+    named = Attempt.objects.order_by().exclude(provider_order_id="")
+    return named.annotate(upper=Upper("provider_order_id")).filter(upper=upper)
 
 
 def read_term(query: Mapping[str, str]) -> str:
@@ -116,3 +303,69 @@ def as_id(text: str) -> int | None:
     """The number of a row, which is above zero; None for everything else."""
     is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_ID
     return int(text) or None if is_number else None
+
+
+# --- as a file
+
+
+def file_head() -> list[str]:
+    """The columns."""
+    return [
+        _("Number"),
+        _("Created"),
+        _("Settled"),
+        _("Status"),
+        _("At the provider"),
+        _("Reason"),
+        _("Product"),
+        _("Package"),
+        _("Quantity"),
+        _("Recipient"),
+        _("Customer"),
+        _("The customer's reference"),
+        _("Our reference at the provider"),
+        _("The provider's number"),
+        _("Provider"),
+        _("Price"),
+        _("Brought"),
+        _("Cost"),
+        _("Profit"),
+        _("Currency"),
+    ]
+
+
+def file_rows(found: QuerySet[Order], zone: tzinfo) -> Iterator[list[str]]:
+    """Every order that was asked for, newest first, read in portions: texts are no formulas, amounts plain numbers."""
+    orders = found.select_related("customer").prefetch_related("attempts").order_by("-id")
+    for order in orders.iterator(chunk_size=CHUNK):
+        yield _file_row(order, zone)
+
+
+def _file_row(order: Order, zone: tzinfo) -> list[str]:
+    tried = [attempt.integration_name for attempt in sorted(order.attempts.all(), key=lambda one: one.pk)]
+    texts = [
+        order.product_name,
+        order.package_name,
+        str(order.quantity),
+        order.user_identifier,
+        order.customer.name,
+        order.client_reference or "",
+        order.provider_referans,
+        order.external_order_id,
+        tried[-1] if tried else "",
+    ]
+    amounts = (order.price_micros, order.captured_micros, order.cost_micros, order.profit_micros)
+    return [
+        str(order.pk),
+        *_clock((order.created_at, order.settled_at), zone),
+        order.status,
+        order.external_status,
+        order.reason,
+        *map(safe_cell, texts),
+        *("" if micros is None else format_amount(micros) for micros in amounts),
+        order.currency,
+    ]
+
+
+def _clock(times: Iterable[datetime | None], zone: tzinfo) -> list[str]:
+    return [f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if at else "" for at in times]

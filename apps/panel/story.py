@@ -20,6 +20,7 @@ from apps.orders.polling.policy import LEAST_COMPLETIONS
 from apps.orders.questions import load_facts
 from apps.orders.states import OPEN_ATTEMPTS, SETTLED, AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.panel import words
+from apps.panel.replies import as_curl
 from apps.providers.actions import allowed
 from apps.wallet import ledger
 
@@ -116,6 +117,7 @@ class Proof:
     verb: str
     knowledge: str
     outcome: str
+    curl: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +201,6 @@ class Story:
     def can_ask(self) -> bool:
         """Whether asking again could find anything to do."""
         return bool(self.dues) or not self.is_settled
-
-    @property
-    def can_give_back(self) -> bool:
-        """Whether there is a sale that a person may take back."""
-        return self.order.status in (OrderStatus.COMPLETED, OrderStatus.PARTIAL)
 
     @property
     def can_reveal(self) -> bool:
@@ -334,12 +331,13 @@ def as_due(row: DueCheck, order: Order) -> Due:
 
 
 def why_then(row: DueCheck, order: Order) -> str:
-    """Why the next time is when it is, where it was learned; empty where the fixed schedule decides."""
+    """Why the next time is when it is: what was learned, else what the fixed schedule is for."""
+    usual = words.say(words.DUE_WHY, row.kind)
     if row.attempt is None:
-        return ""
+        return usual
     why = learning.explain(row, row.attempt, order.package.product_id)
     if why is None:
-        return ""
+        return usual
     if why.lesson.key is None:
         told = {"count": why.lesson.completions, "least": LEAST_COMPLETIONS}
         return _("By the fixed schedule: %(count)d of the %(least)d completions that teach have been seen.") % told
@@ -399,6 +397,7 @@ def as_proof(evidence: Evidence) -> Proof:
         words.say(words.CAUSES, evidence.verb),
         words.say(words.KNOWLEDGE, evidence.knowledge),
         words.say(words.OUTCOMES, evidence.outcome),
+        as_curl(evidence.request),
     )
 
 

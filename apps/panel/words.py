@@ -100,6 +100,18 @@ STATUS_SENTENCES: Words = {
     "refunded": _("Refunded by a person."),
 }
 
+MONEY_PILLS: Words = {
+    "pending": _("money held"),
+    "processing": _("money held"),
+    "review": _("money held"),
+    "completed": _("paid"),
+    "partial": _("partly paid"),
+    "rejected": _("money back"),
+    "cancelled": _("money back"),
+    "refunded": _("money back"),
+}
+"""Where the customer's money is, by the order's status."""
+
 ATTEMPT_SENTENCES: Words = {
     "sending": _("Being sent at this moment."),
     "accepted": _("The provider has accepted it and is working on it."),
@@ -184,6 +196,9 @@ EVENTS: Words = {
     "not_asked": _("Not asked, because it must not be"),
     "no_information": _("The question brought no information"),
     "asked_again": _("Asked again by a person"),
+    "placed_by_hand": _("Placed by hand"),
+    "noted": _("Note"),
+    "reply_seen": _("A provider's reply was looked at"),
     "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),
     "refunded": _("The money was given back by a person"),
@@ -198,6 +213,7 @@ EVENTS: Words = {
     "late_accepted": _("The customer paid for the late delivery"),
     "reversal_given_back": _("The customer got back what the provider took back"),
     "codes_released": _("Codes were let out of quarantine"),
+    "review_claimed": _("A person works on the order in review"),
     "case_claimed": _("A person works on the case"),
     "case_assigned": _("The case was given to somebody"),
     "case_snoozed": _("The case rests until a later day"),
@@ -208,6 +224,21 @@ EVENTS: Words = {
     "difference_decided": _("A person has decided about a difference to the provider's statement"),
 }
 """The lines of an order's story."""
+
+REFUSED_ORDERS: Words = {
+    "balance_not_enough": _("The customer's wallet does not cover the price."),
+    "client_reference_used": _("Another order of this customer has this reference."),
+    "field_invalid": _("This does not look as it must."),
+    "idempotency_mismatch": _("This form was used for something else. Load the page again."),
+    "idempotency_key_invalid": _("The form is damaged. Load the page again."),
+    "order_loop": _("This order would come back to this shop."),
+    "package_not_sellable": _("The package cannot be delivered at the moment."),
+    "package_unknown": _("This package is not on sale."),
+    "price_under_revision": _("Its price does not cover its cost at the moment."),
+    "quantity_not_allowed": _("This many cannot be ordered."),
+    "repeat_suspected": _("The same was ordered for the same recipient a moment ago: confirm that it is meant."),
+}
+"""Why an order was not taken, for who places it by hand."""
 
 CAUSES: Words = {
     "create": _("the buyer"),
@@ -266,6 +297,15 @@ WHY_NOT: Words = {
     "not_needed": _("the hub knows what to do"),
 }
 """Why an action is forbidden."""
+
+DUE_WHY: Words = {
+    "dispatch": _("It waits to be sent; what stands in its way is looked at again then."),
+    "resolve": _("Its answer is not certain; it is asked by its reference after the time that a request may take."),
+    "check": _("By the provider's schedule: the first question soon, then at growing distances."),
+    "code": _("Its PIN is missing; it is asked for until it comes."),
+    "watch": _("It is over, and its last word may still change."),
+}
+"""Why something is due, by its kind, where nothing was learned that says more."""
 
 KNOWLEDGE: Words = {
     "answered": _("answered"),

@@ -26,6 +26,13 @@ DIRECTIONS = {"en": "ltr", "ar": "rtl", "tr": "ltr"}
 PAGES = (
     "/",
     "/orders/{order}/",
+    "/orders/{order}/decide/give_back/",
+    "/orders/{order}/codes/",
+    "/orders/new/?customer=1&package=1",
+    "/dashboard/",
+    "/review/",
+    "/requests/",
+    "/cases/",
     "/wallets/",
     "/wallets/1/",
     "/provider-money/",
@@ -202,7 +209,39 @@ class TestTheOrderPage:
         assert "Schedule the next check" in page.inner_text("body")
         pin = re.compile(r"\b[A-Z0-9]{4}(?:-[A-Z0-9]{4}){3}\b")
         assert not pin.search(page.content())
-        page.get_by_role("button", name=re.compile("reveal|show", re.IGNORECASE)).last.click()
+        page.get_by_role("link", name="Show the codes once").click()
+        page.get_by_label("Reason").fill("the customer lost the mail")
+        page.get_by_role("button", name="Show the codes once").click()
         page.wait_for_load_state("networkidle")
         assert pin.search(page.inner_text("body"))
+        context.close()
+
+    def test_is_brought_up_to_date_by_itself_and_keeps_what_is_open(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/orders/new/?customer=1&package=1")
+        page.get_by_label("Player").fill("live-1")
+        page.get_by_role("button", name="Place the order").click()
+        page.get_by_text("The order was placed.").wait_for()
+        page.locator(".standing.completed, .standing.rejected").wait_for()
+        assert page.locator("[data-pulse]").is_hidden()
+        assert page.locator("[data-live] form").count() == 0
+        context.close()
+
+
+@pytest.mark.browser
+class TestADecision:
+    def test_is_shown_first_and_then_made_by_the_keyboard_alone(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/orders/{hub.order_id}/")
+        page.get_by_role("link", name="Give the money back").press("Enter")
+        page.locator(".foreseen .badge.refunded").wait_for()
+        assert "given back to the customer" in page.inner_text(".foreseen")
+        page.get_by_label("Reason").fill("goodwill")
+        page.keyboard.press("Enter")
+        page.locator(".standing.refunded").wait_for()
+        assert "goodwill" in page.inner_text("body")
         context.close()

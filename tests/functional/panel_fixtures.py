@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.utils import translation
 from pytest_django import Settings
@@ -30,6 +32,13 @@ def browser_of(person: User | None, language: str = "en") -> Client:
     if person is not None:
         browser.force_login(person)
     return browser
+
+
+def seen_on(answer: object) -> str:
+    """The fingerprint of what a decision's page says that it will do; empty where it says nothing yet."""
+    assert isinstance(answer, HttpResponse)
+    found = re.search(r'name="seen" value="(\w+)"', answer.content.decode())
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,7 +375,7 @@ class TestRoles:
         order = completed(stage, people.shop)
         browser: Client = getattr(people, role)
         assert "Show the codes once" in page(browser, order)
-        assert browser.post(url("reveal", order)).status_code == 200
+        assert browser.post(url("reveal", order), {"reason": "the customer asked"}).status_code == 200
 
     def test_are_asked_again_at_every_click(self, people: People, stage: Stage) -> None:
         order = completed(stage, people.shop)
@@ -392,7 +392,10 @@ class TestRoles:
 
     def test_do_not_make_a_get_do_anything(self, people: People, stage: Stage) -> None:
         order = completed(stage, people.shop)
-        assert [people.owner.get(url(name, order)).status_code for name in ("ask", "reveal")] == [405, 405]
+        assert people.owner.get(url("ask", order)).status_code == 405
+        [pin] = pins_of(order)
+        assert pin not in text_of(people.owner.get(url("reveal", order)))
+        assert "codes_revealed" not in story_of(order)
 
 
 class TestCodes:
@@ -407,15 +410,29 @@ class TestCodes:
     def test_are_shown_once_and_it_is_told_who_looked(self, people: People, stage: Stage) -> None:
         order = completed(stage, people.shop)
         [pin] = pins_of(order)
-        answer = people.operator.post(url("reveal", order))
+        answer = people.operator.post(url("reveal", order), {"reason": "lost the mail"})
         assert f'<bdi dir="ltr" class="ref">{pin}</bdi>' in text_of(answer)
         assert "no-store" in answer.headers["Cache-Control"]
         event = OrderEvent.objects.get(order=order, kind="codes_revealed")
-        assert (event.cause, event.actor, event.data) == ("panel", "omar", {"codes": 1})
+        assert (event.cause, event.actor, event.data) == (
+            "panel",
+            "omar",
+            {"codes": 1, "why": "lost the mail"},
+        )
         after = page(people.operator, order)
         assert pin not in after
         assert "Codes were shown" in after
         assert "omar" in after
+        assert "lost the mail" in after
+
+    @pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
+    def test_are_not_shown_without_a_reason(self, people: People, stage: Stage, reason: str) -> None:
+        order = completed(stage, people.shop)
+        [pin] = pins_of(order)
+        answer = people.operator.post(url("reveal", order), {"reason": reason})
+        assert answer.status_code == 422
+        assert pin not in answer.content.decode()
+        assert "codes_revealed" not in story_of(order)
 
     def test_in_quarantine_are_shown_to_nobody(self, people: People, stage: Stage) -> None:
         order = stage.order(people.shop, final="cancelled", flip_to_delivered_after_s=300)
@@ -425,7 +442,7 @@ class TestCodes:
         code = OrderCode.objects.get(order=order)
         assert code.is_quarantined
         assert "Show the codes once" not in page(people.owner, order)
-        text = text_of(people.owner.post(url("reveal", order)))
+        text = text_of(people.owner.post(url("reveal", order), {"reason": "x"}))
         assert code.reveal()["value"] not in text
         assert "codes_revealed" not in story_of(order)
 

@@ -6,7 +6,7 @@ from apps.orders.decisions.approvals import confirm, decline
 from apps.orders.decisions.asking import Answer, Said, ask_again
 from apps.orders.decisions.by_hand import deliver_by_hand
 from apps.orders.decisions.cases import assign_case, claim_case, close_case, snooze_case
-from apps.orders.decisions.codes import ShownCode, reveal_codes, reveal_codes_once
+from apps.orders.decisions.codes import ShownCode, record_reply_seen, reveal_codes, reveal_codes_once
 from apps.orders.decisions.conflicts import Truth, resolve
 from apps.orders.decisions.deciding import Alone, Decided, Entry
 from apps.orders.decisions.late import accept_late, release_codes, reverse
@@ -25,6 +25,7 @@ from apps.orders.decisions.refused import (
     SecondPersonNeeded,
     TooEarly,
 )
+from apps.orders.decisions.reviews import add_note, claim_review
 from apps.orders.decisions.sending import send_elsewhere
 
 __all__ = [
@@ -48,14 +49,17 @@ __all__ = [
     "TooEarly",
     "Truth",
     "accept_late",
+    "add_note",
     "ask_again",
     "assign_case",
     "claim_case",
+    "claim_review",
     "close_case",
     "confirm",
     "decline",
     "deliver_by_hand",
     "give_back",
+    "record_reply_seen",
     "refund",
     "release",
     "release_codes",

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import transaction
 
 from apps.orders import machine, outcomes
-from apps.orders.models import Order, OrderCode, OrderEvent
+from apps.orders.models import Evidence, Order, OrderCode, OrderEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,12 @@ class ShownCode:
     expires: str
 
 
-def reveal_codes(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
-    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked, and when."""
+def reveal_codes(order: Order, actor: str, cause: str, now: datetime, why: str = "") -> list[ShownCode]:
+    """The order's codes in clear, oldest first, without those in quarantine. The story says who looked and why."""
     codes = _codes_of(order)
     if codes:
-        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
+        told = {"codes": len(codes), **({"why": why} if why else {})}
+        machine.record_story(order, "codes_revealed", cause, now, actor=actor, data=told)
     return _shown(codes)
 
 
@@ -41,6 +42,13 @@ def reveal_codes_once(order: Order, actor: str, cause: str, now: datetime) -> li
             if not told.exists():
                 machine.record_story(locked, "codes_revealed", cause, now, actor=actor, data={"codes": len(codes)})
     return _shown(codes)
+
+
+def record_reply_seen(order: Order, evidence: Evidence, actor: str, why: str, now: datetime) -> None:
+    """The story says who read a provider's raw reply, and why."""
+    machine.record_story(
+        order, "reply_seen", "panel", now, attempt=evidence.attempt, evidence=evidence, actor=actor, data={"why": why}
+    )
 
 
 def _codes_of(order: Order) -> list[OrderCode]:

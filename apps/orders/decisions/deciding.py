@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth import authenticate
@@ -125,16 +126,32 @@ def decide(
     with transaction.atomic():
         order = load_own(order_id, actor)
         stake = act.stake(order, wish, now)
-        if not (act.is_always_two or people.is_above_limit(order.tenant_id, stake)):
+        control = control_of(act, order, actor, stake)
+        if control is Control.ONE:
             act.carry_out(order, wish, Signed(name_of(actor), text, actor.pk), now)
             return Decided()
-        if _is_alone(actor, order.tenant_id):
+        if control is Control.SINGLE:
             _check_alone(act, order, actor, wish, stake, alone, now, is_proven=is_proven)
             _decide_alone(act, order, actor, wish, stake, text, now)
             return Decided()
         if alone is not None:
             raise SecondPersonNeeded(_("You are not the only person of this shop: somebody else must confirm it."))
         return Decided(_ask(act, order, actor, wish, stake, text, now))
+
+
+class Control(StrEnum):
+    """Who carries a decision out: one person, two, or the only one of a shop in place of two."""
+
+    ONE = "one"
+    TWO = "two"
+    SINGLE = "single"
+
+
+def control_of(act: Act, order: Order, actor: User, stake: Money) -> Control:
+    """Under which control this person decides it."""
+    if not (act.is_always_two or people.is_above_limit(order.tenant_id, stake)):
+        return Control.ONE
+    return Control.SINGLE if _is_alone(actor, order.tenant_id) else Control.TWO
 
 
 # --- who

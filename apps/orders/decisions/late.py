@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
@@ -150,15 +151,23 @@ def release_codes(order_id: int, actor: User, reason: str, now: datetime, *, cas
     text = read_reason(reason)
     with transaction.atomic():
         order, case = load_open(order_id, actor, case_id)
-        hidden = OrderCode.objects.filter(attempt=case.attempt, is_quarantined=True)
-        if case.reason == Reason.LATE_DELIVERY or not (hidden.exists() and _is_paid(case)):
-            raise NotPossible(_("No code of a paid delivery is hidden: settle the late delivery, or close the case."))
-        count = hidden.update(is_quarantined=False)
+        check_hidden(case)
+        count = _hidden(case).update(is_quarantined=False)
         end_case(order, case, actor_id=actor.pk, resolution=Resolution.CODES_RELEASED, reason=text, now=now)
         facts = {"why": text, "case": case.reason, "codes": count}
         machine.record_story(
             order, "codes_released", "person", now, attempt=case.attempt, actor=name_of(actor), data=facts
         )
+
+
+def check_hidden(case: Case) -> None:
+    """Raise `NotPossible` unless a code of a paid delivery is in quarantine."""
+    if case.reason == Reason.LATE_DELIVERY or not (_hidden(case).exists() and _is_paid(case)):
+        raise NotPossible(_("No code of a paid delivery is hidden: settle the late delivery, or close the case."))
+
+
+def _hidden(case: Case) -> QuerySet[OrderCode]:
+    return OrderCode.objects.filter(attempt=case.attempt, is_quarantined=True)
 
 
 def _is_paid(case: Case) -> bool:

@@ -67,6 +67,15 @@
     plan();
   }
 
+  // A command is copied as it stands in the button; the button says so for a moment.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button || !navigator.clipboard) { return; }
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.classList.add("copied");
+    window.setTimeout(() => { button.classList.remove("copied"); }, 1500);
+  });
+
   // A second click on a button that acts does nothing; the server would not mind either.
   document.addEventListener("submit", (event) => {
     const form = event.target;
