@@ -119,7 +119,9 @@ def create_order(customer: Customer, new: NewOrder, idempotency_key: str, now: d
     intent = repeats.fingerprint(package, new.quantity, targets)
     if new.origin is not None:
         chains.check_no_loop(customer, new.origin, intent, new.repeat, now)
-    quote = load_quote(customer, new.quote_id, package, new.quantity, now) if new.quote_id is not None else None
+    quote = None
+    if new.quote_id is not None:
+        quote = load_quote(customer, new.quote_id, package, new.quantity, now, idempotency_key)
     unit_price = load_offer(customer, package, new.quantity, quote, now).unit_price_micros
     try:
         order = _write(customer, package, new, {**targets, "intent": intent}, quote, unit_price, idempotency_key, now)

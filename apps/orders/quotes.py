@@ -52,8 +52,13 @@ def _promise(customer: Customer, package: Package, quantity: int, now: datetime)
     )
 
 
-def load_quote(customer: Customer, public_id: str, package: Package, quantity: int, now: datetime) -> Quote:
-    """The customer's quote for exactly this, unused and not over. Raises a child of `OrderRefused`."""
+def load_quote(
+    customer: Customer, public_id: str, package: Package, quantity: int, now: datetime, key: str = ""
+) -> Quote:
+    """The customer's quote for exactly this, not over, and unused but by the order with this idempotency key.
+
+    Raises a child of `OrderRefused`.
+    """
     quote = Quote.objects.filter(customer=customer, public_id=public_id).first()
     if quote is None:
         text = _("there is no quote '%(quote)s'; ask for one with POST /api/v1/quotes")
@@ -63,16 +68,17 @@ def load_quote(customer: Customer, public_id: str, package: Package, quantity: i
         raise QuoteMismatch(
             _("this quote is for another package or quantity; order exactly what was quoted"), "/quote_id"
         )
-    check_unused(customer, public_id)
+    check_unused(customer, public_id, key)
     if now >= quote.expires_at:
         text = _("this quote was good until %(until)s; ask for a new one")
         raise QuoteExpired(text % {"until": f"{quote.expires_at:%Y-%m-%dT%H:%M:%SZ}"}, "/quote_id")
     return quote
 
 
-def check_unused(customer: Customer, public_id: str) -> None:
-    """Raise `QuoteUsed` when an order was placed with this quote."""
-    used = Order.objects.filter(customer=customer, quote__public_id=public_id).first()
+def check_unused(customer: Customer, public_id: str, key: str = "") -> None:
+    """Raise `QuoteUsed` when an order was placed with this quote, another than the one with this idempotency key."""
+    orders = Order.objects.filter(customer=customer, quote__public_id=public_id)
+    used = orders.exclude(idempotency_key=key).first()
     if used is not None:
         text = _("order %(order)d was placed with this quote; ask for a new one")
         raise QuoteUsed(text % {"order": used.pk}, "/quote_id")

@@ -91,6 +91,22 @@ class TestAQuote:
             use(shop, quote, key="k-2")
         assert Order.objects.count() == 1
 
+    def test_that_its_own_repeated_request_has_used_meanwhile_finds_the_order(self, shop: Shop) -> None:
+        """The other request commits between this one's look at the key and its look at the quote."""
+        quote = quote_of(shop)
+        faster: list[Order | None] = []
+
+        def be_faster(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if not faster and 'FROM "orders_quote"' in sql:
+                faster.append(None)
+                faster[0] = use(shop, quote).order
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(be_faster):
+            late = use(shop, quote)
+        assert (late.order, late.is_replay) == (faster[0], True)
+        assert Order.objects.count() == 1
+
     def test_is_free_again_when_the_order_was_not_written(self, shop: Shop) -> None:
         quote = quote_of(shop)
         PackagePrice.objects.update(unit_price_micros=1)
