@@ -160,16 +160,17 @@ def test_celery_worker_connects_to_redis(installation: Installation, worker: Non
         assert wait_for(lambda: any(line["cmd"] == "brpop" for line in client.client_list())), installation.log(
             "worker"
         )
-        assert installation.heartbeats() == []
+        assert "worker" not in installation.heartbeats()
         # A message that is put into Redis here is run by that worker there.
         installation.ask("from apps.ops.tasks import heartbeat; heartbeat.apply_async(queue='poll')")
-    assert wait_for(lambda: installation.heartbeats() == ["worker"]), installation.log("worker")
+    assert wait_for(lambda: "worker" in installation.heartbeats()), installation.log("worker")
 
 
 def test_celery_beat_schedules_periodic_tasks(installation: Installation, worker: None, beat: None) -> None:
     installation.forget_heartbeats()
-    both = ["check_pending_orders_batch", "worker"]
-    assert wait_for(lambda: installation.heartbeats() == both), installation.log("beat") + installation.log("worker")
+    wanted = {"beat", "check_pending_orders_batch", "worker"}
+    have_come = wait_for(lambda: wanted <= set(installation.heartbeats()))
+    assert have_come, installation.log("beat") + installation.log("worker")
 
 
 # --- an order
