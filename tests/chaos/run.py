@@ -28,7 +28,7 @@ from tests.chaos.real_hub import ROOT, RealHub, wait_for
 from tests.servers import PostgresServer, ServerTrouble, ValkeyServer, free_port
 
 LOOK_EVERY_S = 3.0
-DRAIN_WITHIN_S = 150.0
+DRAIN_WITHIN_S = 240.0
 STOP_WITHIN_S = 8.0
 NEWS_EVERY_S = 30.0
 OPEN = "SELECT count(*) FROM product_orders WHERE status IN ('pending', 'processing')"
