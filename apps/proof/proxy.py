@@ -182,9 +182,11 @@ class FaultProxy:
 
     def _in_loop(self, call: Callable[[], None]) -> None:
         """Do it in the thread of the proxy, and return when it is done."""
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (call(), done.set()))
-        done.wait(LET_SWAP_WITHIN_S)
+
+        async def done() -> None:
+            call()
+
+        asyncio.run_coroutine_threadsafe(done(), self._loop).result(LET_SWAP_WITHIN_S)
 
     def _cut(self) -> None:
         self.touched += len(self._tasks)

@@ -16,7 +16,7 @@ import psycopg2
 import redis
 
 from apps.proof.proxy import End, Fault, FaultProxy, Hole, Http, Line
-from apps.simulator.client import ControlClient
+from apps.simulator.client import SimulatorProcess
 from tests.chaos.real_hub import RealHub
 from tests.servers import PostgresServer, ServerTrouble, ValkeyServer
 
@@ -37,7 +37,7 @@ class Scene:
     hub: RealHub
     postgres: PostgresServer
     valkey: ValkeyServer
-    simulator: ControlClient
+    simulator: SimulatorProcess
     database: FaultProxy
     broker: FaultProxy
     provider: FaultProxy

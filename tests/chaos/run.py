@@ -28,7 +28,7 @@ from tests.chaos.real_hub import ROOT, RealHub, wait_for
 from tests.servers import PostgresServer, ServerTrouble, ValkeyServer, free_port
 
 LOOK_EVERY_S = 3.0
-DRAIN_WITHIN_S = 150.0
+DRAIN_WITHIN_S = 240.0
 STOP_WITHIN_S = 8.0
 NEWS_EVERY_S = 30.0
 OPEN = "SELECT count(*) FROM product_orders WHERE status IN ('pending', 'processing')"
@@ -100,19 +100,17 @@ def stage(folder: Path, plan: Plan, tell: Callable[[str], None]) -> Iterator[Sce
         postgres = stack.enter_context(PostgresServer(durable=True))
         valkey = stack.enter_context(ValkeyServer())
         simulator = stack.enter_context(SimulatorProcess(truth=folder / "truth.jsonl", seed=plan.seed))
-        lines = [
-            stack.enter_context(FaultProxy("127.0.0.1", postgres.port, speaks_http=False)),
-            stack.enter_context(FaultProxy("127.0.0.1", valkey.port, speaks_http=False)),
-            stack.enter_context(FaultProxy(simulator.host, simulator.port)),
-        ]
+        database = stack.enter_context(FaultProxy("127.0.0.1", postgres.port, speaks_http=False))
+        broker = stack.enter_context(FaultProxy("127.0.0.1", valkey.port, speaks_http=False))
+        provider = stack.enter_context(FaultProxy(simulator.host, simulator.port))
         direct = postgres.create_database(f"chaos_{secrets.token_hex(4)}")
         through = {
-            "DATABASE_URL": direct.replace(f":{postgres.port}/", f":{lines[0].port}/"),
-            "REDIS_URL": f"redis://127.0.0.1:{lines[1].port}/0",
+            "DATABASE_URL": direct.replace(f":{postgres.port}/", f":{database.port}/"),
+            "REDIS_URL": f"redis://127.0.0.1:{broker.port}/0",
         }
-        hub = RealHub(folder, direct, valkey.url, ["-m", "tests.chaos.open_shop", lines[2].url], through)
+        hub = RealHub(folder, direct, valkey.url, ["-m", "tests.chaos.open_shop", provider.url], through)
         stack.callback(hub.stop, STOP_WITHIN_S)
-        scene = Scene(hub, postgres, valkey, simulator, *lines, free_port())
+        scene = Scene(hub, postgres, valkey, simulator, database, broker, provider, free_port())
         for name in ("worker1", "worker2", "beat1", "beat2", "poll", "web"):
             scene.restart(name)
         wait_for(hub.is_ready, "the web server does not answer")

@@ -49,13 +49,15 @@ class TestASession:
         tenant = Tenant.objects.create(name="Locked", slug="locked")
         monkeypatch.setattr(sessions, "IDLE_IN_TRANSACTION", "200ms")
         has_locked, may_end = threading.Event(), threading.Event()
+        finished: list[str] = []
 
         def stop_inside() -> None:
             with contextlib.suppress(OperationalError), transaction.atomic():
                 Tenant.objects.select_for_update().get(pk=tenant.pk)
                 has_locked.set()
-                may_end.wait(60)
+                may_end.wait(20)
                 Tenant.objects.filter(pk=tenant.pk).update(name="Too late")
+                finished.append("although it was still for longer than it may")
             connection.close()
 
         frozen = threading.Thread(target=stop_inside)
@@ -64,4 +66,5 @@ class TestASession:
         Tenant.objects.filter(pk=tenant.pk).update(name="Free")  # waits for the lock
         may_end.set()
         frozen.join(60)
+        assert finished == []
         assert Tenant.objects.get(pk=tenant.pk).name == "Free"

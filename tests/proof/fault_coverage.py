@@ -23,6 +23,7 @@ SUITE = "tests/contract/suite.py"
 INVARIANTS = "tests/functional/test_invariants.py"
 DECISIONS = "tests/functional/test_decisions.py"
 WEBHOOKS = "tests/functional/test_webhooks.py"
+SESSIONS = "tests/functional/test_sessions.py"
 LADDER = "tests/functional/test_ladder.py"
 SHORT_CHAOS = "tests/chaos/test_chaos.py::TestAShortRun::test_finds_nothing_wrong_and_leaves_nothing_behind"
 ALERTS = "tests/functional/test_alerts.py"
@@ -210,9 +211,7 @@ COVERAGE: dict[str, Cover] = {
         f"{HEALTH}::TestReadyz::test_is_red_when_the_database_takes_no_writes",
     ),
     "B5": "not yet: no test exhausts the connections of the server or puts a pooler in between.",
-    "B6": (
-        "tests/functional/test_sessions.py::TestASession::test_that_lies_still_inside_a_transaction_gives_its_locks_back",
-    ),
+    "B6": (f"{SESSIONS}::TestASession::test_that_lies_still_inside_a_transaction_gives_its_locks_back",),
     "B7": (f"{MONITORING}::TestAPoisonousAnswer::test_moves_nothing_half",),
     "B8": (
         "tests/functional/test_constraints.py::TestAReference::test_is_unique_across_accounts",
