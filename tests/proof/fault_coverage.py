@@ -289,6 +289,8 @@ COVERAGE: dict[str, Cover] = {
     ),
     "X6": (
         f"{REST}::TestAnotherTenant::test_scenario_13_key_of_a_with_header_of_b_sees_and_changes_only_a",
+        "tests/functional/test_doors.py::TestAnotherTenant"
+        "::test_scenario_13_key_of_a_with_header_of_b_sees_and_changes_only_a",
         "tests/functional/test_admin.py::TestAForeignRow::test_does_not_exist",
         "tests/functional/test_panel.py::TestAForeignOrder::test_does_not_exist",
     ),
