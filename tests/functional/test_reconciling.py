@@ -197,9 +197,10 @@ class TestAStatement:
             Statement.objects.all().delete()
 
     def test_of_an_account_without_a_provider_is_refused(self, desk: Desk) -> None:
+        (attempt,) = make_purchases(desk.shop, 1)
         desk.shop.integration.kind = "stock"
-        with pytest.raises(NotReadable):
-            import_statement(desk.shop.integration, bring([]), clock.now())
+        with pytest.raises(NotReadable, match="no provider"):
+            import_statement(desk.shop.integration, bring([row_of(attempt)]), clock.now())
 
     def test_leaves_purchases_at_other_accounts_alone(self, stage: Stage, desk: Desk) -> None:
         other = make_shop(stage.url, needs_code=False)
