@@ -20,7 +20,7 @@ from django.db.models import Model
 from pytest_django import Settings
 
 from apps.accounts.models import User
-from apps.common import clock
+from apps.common import checkpoints, clock
 from apps.common.money import format_amount
 from apps.orders import decisions
 from apps.orders.models import Attempt, Case, Evidence, Order, OrderUnit
@@ -31,7 +31,7 @@ from apps.orders.reconciling.mending import mend_all
 from apps.orders.services import try_auto_dispatch
 from apps.orders.statement_models import Break, BreakEvent, Statement, StatementLine
 from apps.wallet import ledger, people
-from tests.factories import START, Shop, Stage, make_shop, standing_of, story_of
+from tests.factories import START, Shop, Stage, at_checkpoint, make_shop, standing_of, story_of
 from tests.functional.core_fixtures import committed, simulator, stage
 from tests.functional.panel_fixtures import make_person
 from tests.functional.statements import (
@@ -131,6 +131,14 @@ def refused(stage: Stage, desk: Desk) -> Attempt:
     return Attempt.objects.get(order=order)
 
 
+class Died(BaseException):
+    """The process ended here."""
+
+
+def die() -> None:
+    raise Died
+
+
 class TestAStatement:
     @pytest.mark.parametrize(("count", "each"), [(1500, 10), pytest.param(10_000, 25, marks=pytest.mark.slow)])
     def test_shows_every_planted_difference_and_no_other(self, desk: Desk, count: int, each: int) -> None:
@@ -189,9 +197,10 @@ class TestAStatement:
             Statement.objects.all().delete()
 
     def test_of_an_account_without_a_provider_is_refused(self, desk: Desk) -> None:
+        (attempt,) = make_purchases(desk.shop, 1)
         desk.shop.integration.kind = "stock"
-        with pytest.raises(NotReadable):
-            import_statement(desk.shop.integration, bring([]), clock.now())
+        with pytest.raises(NotReadable, match="no provider"):
+            import_statement(desk.shop.integration, bring([row_of(attempt)]), clock.now())
 
     def test_leaves_purchases_at_other_accounts_alone(self, stage: Stage, desk: Desk) -> None:
         other = make_shop(stage.url, needs_code=False)
@@ -340,12 +349,30 @@ class TestWhatIsCertain:
         assert (row.kind, row.closed_at) == ("price", None)
         assert ledger.cost_of_order(untold.order_id) == 31_500_000
 
-    def test_is_mended_once_and_after_a_crash(self, desk: Desk) -> None:
+    def test_is_mended_once(self, desk: Desk) -> None:
         (untold,) = make_purchases(desk.shop, 1, untold=1)
-        rows = [row_of(untold, amount="31.75")]
-        statement = brought_in(desk, rows)
+        statement = brought_in(desk, [row_of(untold, amount="31.75")])
         assert mend_all(statement, clock.now()) == 0
         assert Evidence.objects.filter(attempt=untold, verb="statement").count() == 1
+
+    def test_is_not_mended_once_the_provider_has_told_a_price(self, desk: Desk) -> None:
+        (told,) = make_purchases(desk.shop, 1)
+        statement = brought_in(desk, [row_of(told, amount="31.75")])
+        Break.objects.update(is_certain=True)  # as if the price had been told between comparing and mending
+        assert (mend_all(statement, clock.now()), the_break(statement).is_certain) == (0, False)
+        assert ledger.cost_of_order(told.order_id) == 31_500_000
+
+    def test_is_mended_by_the_same_file_after_a_crash(self, stage: Stage, desk: Desk) -> None:
+        attempt = in_doubt(stage, desk)
+        at_checkpoint("apply.before_commit", die)
+        with pytest.raises(Died):
+            brought_in(desk, [row_of(attempt)])
+        checkpoints.set_hook(None)
+        attempt.refresh_from_db()
+        assert (attempt.state, Break.objects.get().closed_at) == ("in_doubt", None)
+        again = import_statement(desk.shop.integration, bring([row_of(attempt)], None), clock.now())
+        attempt.refresh_from_db()
+        assert (again.is_new, again.mended, attempt.state) == (False, 1, "accepted")
 
 
 class TestADecision:
