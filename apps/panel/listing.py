@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from urllib.parse import urlencode
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Upper
 from django.utils.translation import gettext as _
 
@@ -85,10 +85,12 @@ class Wanted:
 
 
 def _day(text: str) -> str:
+    """The day, if it is one on which an order can have been placed."""
     try:
-        return date.fromisoformat(text).isoformat() if len(text) == len("2026-01-31") else ""
+        day = date.fromisoformat(text)
     except ValueError:
         return ""
+    return day.isoformat() if text == day.isoformat() and 2000 <= day.year < 3000 else ""
 
 
 def _hours(text: str) -> int | None:
@@ -257,16 +259,15 @@ def _times(wanted: Wanted, now: datetime, zone: tzinfo) -> dict[str, datetime]:
 
 
 def _midnight(day: str, zone: tzinfo, days: int = 0) -> datetime:
-    """The beginning of the day, in the shop's time zone; the last day that there is has no next one."""
-    at = date.fromisoformat(day)
-    return datetime.combine(at + timedelta(days=days) if at < date.max else at, time(), tzinfo=zone)
+    """The beginning of the day, or of one so many days later, in the shop's time zone."""
+    return datetime.combine(date.fromisoformat(day) + timedelta(days=days), time(), tzinfo=zone)
 
 
 def _search(orders: QuerySet[Order], term: str) -> QuerySet[Order]:
     """By number, recipient, PIN, and every reference that anybody has for the order; each in full, in any case."""
     if not term:
         return orders
-    upper = term.upper()
+    upper = Upper(Value(term))  # by the database on both sides, which has its own mind about letters
     own = Order.objects.order_by()
     found = (
         own.filter(provider_referans=term)
@@ -285,11 +286,11 @@ def _search(orders: QuerySet[Order], term: str) -> QuerySet[Order]:
     return orders.filter(is_found)
 
 
-def _named(orders: QuerySet[Order], column: str, upper: str) -> QuerySet[Order]:
+def _named(orders: QuerySet[Order], column: str, upper: Upper) -> QuerySet[Order]:
     return orders.annotate(upper=Upper(F(column))).filter(upper=upper)
 
 
-def _attempts_named(upper: str) -> QuerySet[Attempt]:
+def _attempts_named(upper: Upper) -> QuerySet[Attempt]:
     named = Attempt.objects.order_by().exclude(provider_order_id="")
     return named.annotate(upper=Upper("provider_order_id")).filter(upper=upper)
 

@@ -101,7 +101,15 @@ def late_case(stage: Stage, people: People) -> Case:
 class TestTheTable:
     def test_has_every_decision_of_the_core(self) -> None:
         core = {name for name in decisions.__all__ if name.islower()}
-        buttons = {"ask_again", "reveal_codes", "reveal_codes_once", "refund", "confirm", "decline"}
+        buttons = {
+            "ask_again",
+            "record_reply_seen",
+            "reveal_codes",
+            "reveal_codes_once",
+            "refund",
+            "confirm",
+            "decline",
+        }
         assert set(deciding.KINDS) == core - buttons
 
     def test_has_words_for_each_of_them(self) -> None:

@@ -117,7 +117,15 @@ class TestTheFilters:
 
     @pytest.mark.parametrize(
         "query",
-        ["since=31.12.2026", "hours=-1", "hours=999999999999", "provider=x", "reason=nonsense", "until=9999-12-31"],
+        [
+            "since=31.12.2026",
+            "hours=-1",
+            "hours=999999999999",
+            "provider=x",
+            "reason=nonsense",
+            "until=9999-12-31",
+            "since=0001-01-01",
+        ],
     )
     def test_survive_nonsense(self, people: People, query: str) -> None:
         order = order_from(people.shop)
