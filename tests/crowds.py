@@ -24,7 +24,7 @@ def unchecked() -> Iterator[None]:
 
 def copies(model: type[models.Model], pattern: int, count: int, **changed: str) -> None:
     """So many copies of one row, numbered by g, with these columns as SQL says."""
-    columns = [field.column for field in model._meta.concrete_fields]
+    columns = [str(field.column) for field in model._meta.concrete_fields]
     values = [changed.get(column, f"{FIRST_COPY} + g" if column == "id" else f"t.{column}") for column in columns]
     table = model._meta.db_table
     with connection.cursor() as cursor:

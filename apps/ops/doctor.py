@@ -201,8 +201,8 @@ def _long_transactions() -> Iterator[tuple[str, str]]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid, usename, now() - xact_start FROM pg_stat_activity "
-            "WHERE datname = current_database() AND now() - xact_start > %s ORDER BY xact_start",
-            [LONG_TRANSACTION],
+            "WHERE datname = current_database() AND now() - xact_start > %s * interval '1 second' ORDER BY xact_start",
+            [LONG_TRANSACTION.total_seconds()],
         )
         rows = cursor.fetchall()
     for pid, user, age in rows:

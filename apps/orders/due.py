@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
@@ -244,7 +245,7 @@ class Reschedule:
     plan: Plan
     at: datetime
 
-    def values(self) -> tuple[object, ...]:
+    def values(self) -> tuple[Any, ...]:
         """What the statement wants: the row, its fence, and what becomes of it."""
         since = self.row.same_since or self.at
         adapt = connection.ops.adapt_datetimefield_value

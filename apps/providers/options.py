@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from apps.providers.contract import Adapter, Capabilities, Knob, LocalAdapter, PollPlan, contradictions
+from apps.providers.contract import Capabilities, Knob, PollPlan, contradictions
 from apps.providers.registry import load_adapter
 
 SECONDS_OPTIONS = (
@@ -41,13 +41,13 @@ class BadOption(ValueError):
 
 def load_caps(kind: str, options: Mapping[str, object]) -> Capabilities:
     """What an account of `kind` can, after its `options`. Raises `BadOption`, which lists the known ones."""
-    adapter = load_adapter(kind)
-    return _load_caps(adapter, adapter.caps, json.dumps(options))
+    return _load_caps(kind, load_adapter(kind).caps, json.dumps(options))
 
 
 @functools.lru_cache(maxsize=256)
-def _load_caps(adapter: Adapter | LocalAdapter, own: Capabilities, told: str) -> Capabilities:
+def _load_caps(kind: str, own: Capabilities, told: str) -> Capabilities:
     """The same, worked out once: a poller asks for it several times for each order."""
+    adapter = load_adapter(kind)
     options: dict[str, object] = json.loads(told)
     checked: dict[str, Any] = {name: _checked(name, value, adapter.option_fields) for name, value in options.items()}
     poll = {name.removeprefix("poll_"): checked[name] for name in POLL_OPTIONS if name in checked}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from apps.providers.adapters.client_api import CAPS, ClientApi
 from apps.providers.adapters.digiflazz import Digiflazz
@@ -54,14 +55,25 @@ def load_adapter(kind: str) -> Adapter | LocalAdapter:
 def load_wired(kind: str) -> Adapter:
     """The adapter of a kind that is asked over a wire. Raises UnknownKind, or NoWire for one that is not."""
     adapter = load_adapter(kind)
-    if isinstance(adapter, LocalAdapter):
+    if _is_local(adapter):
         raise NoWire(kind)
-    return adapter
+    return cast(Adapter, adapter)
 
 
 def has_wire(kind: str) -> bool:
     """Whether purchases of this kind leave the machine; raises UnknownKind."""
-    return not isinstance(load_adapter(kind), LocalAdapter)
+    return not _is_local(load_adapter(kind))
+
+
+def _is_local(adapter: Adapter | LocalAdapter) -> bool:
+    """Looked at once for each class: comparing with a protocol takes longer than all else of a lookup."""
+    known = _LOCAL.get(type(adapter))
+    if known is None:
+        known = _LOCAL[type(adapter)] = isinstance(adapter, LocalAdapter)
+    return known
+
+
+_LOCAL: dict[type, bool] = {}
 
 
 def missing_secrets(adapter: Kind, account: Account) -> list[str]:

@@ -46,7 +46,11 @@ class Crowd:
 
     def add(self, outcome: Outcome, change: Callable[[Crowd, dict[str, Any]], None], **news: Any) -> int:
         """One order more; returns its id."""
-        made = {"order": copy.copy(self.order), "unit": copy.copy(self.unit), "attempt": copy.copy(self.attempt)}
+        made: dict[str, Any] = {
+            "order": copy.copy(self.order),
+            "unit": copy.copy(self.unit),
+            "attempt": copy.copy(self.attempt),
+        }
         made |= {"row": copy.copy(self.row), "link": AttemptUnit(holds=True), "said": {}, "told": {}}
         number = len(self.news)
         made["order"].idempotency_key = f"copy-{number}"

@@ -20,7 +20,7 @@ PAUSE_S = 1.0
 class Command(BaseCommand):
     """Sweeps again and again: sends and asks whatever is due, with a pause of a second when nothing is."""
 
-    help = "Sends and asks about every due order, again and again, without Celery or Redis. Ctrl-C or SIGTERM ends it."
+    help = "Sends and asks whatever is due, again and again, without Celery, Beat or Redis; Ctrl-C or SIGTERM ends it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
