@@ -28,7 +28,7 @@ SHORT, LONG = 1_000, 200_000
 NOW = START + timedelta(days=1)
 LEASE = timedelta(seconds=60)
 ROW_BYTES = 250
-"""What a row of the queue may take with its indexes where a quarter is looked up; 218 where all are checks."""
+"""What a row of the queue may take with its indexes where a quarter is looked up; 214 where all are checks."""
 
 
 def fill(shop: Shop, others: list[Integration], count: int) -> None:
