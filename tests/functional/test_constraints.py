@@ -431,6 +431,7 @@ REFUSED: dict[str, Refused] = {
     "shop_loss_guard_sane": lambda w: Tenant.objects.update(loss_guard_percent=-1),
     "shop_rate_age_above_zero": lambda w: Tenant.objects.update(rate_max_age_hours=0),
     "shop_quote_time_above_zero": lambda w: Tenant.objects.update(quote_minutes=0),
+    "shop_api_rate_above_zero": lambda w: Tenant.objects.update(api_burst=0),
     "price_group_is_not_its_own_parent": lambda w: change(
         PriceGroup, pk := PriceGroup.objects.create(tenant=w.shop.tenant, name="G").pk, parent_id=pk
     ),
@@ -447,6 +448,9 @@ REFUSED: dict[str, Refused] = {
     "customer_name_once_per_shop": lambda w: Customer.objects.create(tenant=w.shop.tenant, name=w.shop.customer.name),
     "api_key_expires_after_creation": lambda w: ApiKey.objects.create(
         customer=w.shop.customer, public_id="k", secret_hash="h", created_at=START, expires_at=START
+    ),
+    "api_key_rate_above_zero": lambda w: ApiKey.objects.create(
+        customer=w.shop.customer, public_id="k", secret_hash="h", created_at=START, burst=0
     ),
 }
 
