@@ -258,7 +258,7 @@ def _keys_are_forgotten() -> Iterator[None]:
 
 
 def _no_dispatch_row() -> AbstractContextManager[Any]:
-    return patch.object(due, "plan_dispatch", lambda order, at: None)
+    return patch.multiple(due, begin_dispatch=lambda order, at: None, plan_dispatch=lambda order, at: None)
 
 
 def _no_check_row() -> AbstractContextManager[Any]:
