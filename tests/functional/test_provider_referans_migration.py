@@ -69,11 +69,13 @@ def made_database(name: str, template: str = "") -> Iterator[BaseDatabaseWrapper
         on_server(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
     elif template:
         shutil.copy(template, name)
+    forget_connection()  # whoever looks at all connections has made one for the database before
     connections.databases[ALIAS] = {**connections.databases["default"], "NAME": name}
     try:
         yield connections[ALIAS]
     finally:
         forget_connection()
+        connections.databases.pop(ALIAS, None)
         if is_postgres():
             on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
 
