@@ -7,12 +7,14 @@ from datetime import time, timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps as registry
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import CheckConstraint, Model, UniqueConstraint
 
-from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
+from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, UsedNonce, User
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common.money import Money
+from apps.journal.models import AlertEpisode, AlertNotice, ProviderWebhook
 from apps.orders.models import (
     Approval,
     Attempt,
@@ -23,9 +25,13 @@ from apps.orders.models import (
     Order,
     OrderCode,
     OrderEvent,
+    OrderNote,
     OrderUnit,
+    PollStatistic,
     Quote,
+    UnseenReference,
 )
+from apps.orders.statement_models import Break, Statement, StatementLine
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.catalogue_models import (
     AccountWatch,
@@ -35,50 +41,14 @@ from apps.providers.catalogue_models import (
     CatalogSync,
 )
 from apps.providers.models import Integration, PackageMapping, Route, StockCode, StockShelf
+from apps.providers.traffic_models import Breaker
 from apps.wallet import ledger
 from apps.wallet.models import Account, ConfirmLimit, CreditChange, Entry, Transfer, WalletRequest
 from tests.factories import START, Shop, make_customer, make_integration, make_shop, order_from
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
-MODELS: tuple[type[Model], ...] = (
-    AccountWatch,
-    BalanceReading,
-    CatalogChange,
-    CatalogItem,
-    CatalogSync,
-    ApiKey,
-    Customer,
-    Membership,
-    PriceGroup,
-    Tenant,
-    FxRate,
-    InputField,
-    MarginRule,
-    Package,
-    PackagePrice,
-    Product,
-    Approval,
-    Attempt,
-    AttemptUnit,
-    Case,
-    DueCheck,
-    Order,
-    OrderCode,
-    OrderUnit,
-    Quote,
-    Integration,
-    PackageMapping,
-    Route,
-    StockCode,
-    StockShelf,
-    Account,
-    Entry,
-    Transfer,
-    CreditChange,
-    ConfirmLimit,
-    WalletRequest,
-)
+MODELS = tuple(model for model in registry.get_models() if model.__module__.startswith("apps."))
 
 
 class World:
@@ -236,6 +206,34 @@ class World:
             integration=self.shop.integration, since=START, as_of=START, currency="TRY", **facts
         )
 
+    def new_key(self, **fields: Any) -> ApiKey:
+        given = {"public_id": "k", "secret_hash": "h", "created_at": START, **fields}
+        return ApiKey.objects.create(customer=self.shop.customer, **given)
+
+    def new_hook(self, **fields: Any) -> ProviderWebhook:
+        """One message from the provider that is its own."""
+        given = {"received_at": START, "body_digest": "d", "verdict": "verified", "event_key": "e", **fields}
+        return ProviderWebhook.objects.create(integration_id=self.shop.integration.pk, **given)
+
+    def new_statement(self, **fields: Any) -> Statement:
+        """One file of the account."""
+        given = {"starts_at": START, "ends_at": START, "content_hash": "c", "dialect": {}, **fields}
+        counts = {"lines_read": 1, "lines_new": 1, "imported_by": "olga", "imported_at": START}
+        return Statement.objects.create(integration=self.shop.integration, **counts, **given)
+
+    def new_line(self, **fields: Any) -> StatementLine:
+        """One line of such a file; which file it is plays no part."""
+        file = Statement.objects.first() or self.new_statement()
+        given = {"number": 1, "amount_micros": 1, "currency": "TRY", "meaning": "bought", "fingerprint": "f", **fields}
+        return StatementLine.objects.create(statement=file, integration=self.shop.integration, **given)
+
+    def new_break(self, **fields: Any) -> Break:
+        """One open difference about a line."""
+        line = fields.pop("line") if "line" in fields else StatementLine.objects.first() or self.new_line()
+        file = Statement.objects.first() or self.new_statement()
+        given = {"statement": file, "line": line, "kind": "price", "opened_at": START, **fields}
+        return Break.objects.create(integration=self.shop.integration, **given)
+
 
 @pytest.fixture
 def world() -> World:
@@ -255,6 +253,15 @@ def routes_of_a_group(w: World, positions: tuple[int, ...], integration: Integra
         Route.objects.create(
             package=w.shop.package, price_group=group, position=position, mode=mode, integration=integration
         )
+
+
+def new_episode() -> AlertEpisode:
+    return AlertEpisode.objects.create(rule="loop_silent", subject="sweep", opened_at=START, last_seen_at=START)
+
+
+def new_notice(episode: AlertEpisode, **fields: Any) -> AlertNotice:
+    given = {"channel": "log", "occasion": "opened", "next_at": START, **fields}
+    return AlertNotice.objects.create(episode=episode, **given)
 
 
 def new_stock_code(world: World, **fields: Any) -> StockCode:
@@ -449,9 +456,37 @@ REFUSED: dict[str, Refused] = {
     "api_key_expires_after_creation": lambda w: ApiKey.objects.create(
         customer=w.shop.customer, public_id="k", secret_hash="h", created_at=START, expires_at=START
     ),
-    "api_key_rate_above_zero": lambda w: ApiKey.objects.create(
-        customer=w.shop.customer, public_id="k", secret_hash="h", created_at=START, burst=0
+    "api_key_rate_above_zero": lambda w: w.new_key(burst=0),
+    "nonce_once_per_key": lambda w: [
+        UsedNonce.objects.create(key=ApiKey.objects.first() or w.new_key(), nonce="n", used_at=START) for _ in range(2)
+    ],
+    # journal
+    "hook_event_once_per_account": lambda w: [w.new_hook() for _ in range(2)],
+    "hook_effect_known": lambda w: w.new_hook(effect="believed"),
+    "hook_untrusted_has_no_subject": lambda w: w.new_hook(verdict="forged", event_key="", attempt_id=w.attempt.pk),
+    "alert_open_once": lambda w: [new_episode() for _ in range(2)],
+    "alert_notice_once": lambda w: [new_notice(episode) for episode in [new_episode()] * 2],
+    "alert_notice_occasion_known": lambda w: new_notice(new_episode(), occasion="often"),
+    # statements, notes and references
+    "statement_once_per_content": lambda w: [w.new_statement() for _ in range(2)],
+    "statement_ends_after_start": lambda w: w.new_statement(ends_at=START - timedelta(seconds=1)),
+    "statement_line_once": lambda w: [w.new_line() for _ in range(2)],
+    "statement_line_matched_by_something": lambda w: w.new_line(attempt=w.attempt),
+    "break_kind_known": lambda w: w.new_break(kind="weather"),
+    "break_once_per_line_and_kind": lambda w: [w.new_break() for _ in range(2)],
+    "break_once_per_unlisted_attempt": lambda w: [w.new_break(line=None, attempt=w.attempt) for _ in range(2)],
+    "break_is_about_something": lambda w: w.new_break(line=None),
+    "break_closed_by_somebody_for_a_reason": lambda w: w.new_break(closed_at=START, decision="lost"),
+    "poll_statistic_once": lambda w: [PollStatistic.objects.create(integration_id=1, product_id=0) for _ in range(2)],
+    "note_says_something": lambda w: OrderNote.objects.create(order=w.order, text="", actor="key", created_at=START),
+    "unseen_reference_once_per_customer": lambda w: [
+        UnseenReference.objects.create(customer=w.shop.customer, reference="r", asked_at=START) for _ in range(2)
+    ],
+    "unseen_reference_closed_after_the_question": lambda w: UnseenReference.objects.create(
+        customer=w.shop.customer, reference="r", asked_at=START, closed_at=START
     ),
+    # providers' traffic
+    "breaker_open_has_a_probe": lambda w: Breaker.objects.create(integration=w.shop.integration, opened_at=START),
 }
 
 
