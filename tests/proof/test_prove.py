@@ -56,6 +56,7 @@ class TestSeeds:
         tally = tally_of(6, 12, orders=8)
         assert tally.failed == []
 
+    @pytest.mark.slow
     @pytest.mark.both_databases
     def test_are_the_same_twice(self, committed: None) -> None:
         first, second = (play(Plan(4, 8)) for _ in range(2))
