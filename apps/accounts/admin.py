@@ -240,8 +240,8 @@ class ApiKeyAdmin(TenantAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        issued, full_key = issue_key(obj.customer, clock.now(), obj.label)
         chosen = ("expires_at", "scopes", "allowed_ips", "rate_per_s", "burst")
-        ApiKey.objects.filter(pk=issued.pk).update(**{name: getattr(obj, name) for name in chosen})
+        rights = {name: getattr(obj, name) for name in chosen}
+        issued, full_key = issue_key(obj.customer, clock.now(), obj.label, **rights)
         obj.pk, obj.public_id, obj.created_at = issued.pk, issued.public_id, issued.created_at
         messages.warning(request, _("Copy the key now, it is never shown again: %(key)s") % {"key": full_key})

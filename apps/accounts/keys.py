@@ -5,14 +5,14 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 from django.db import transaction
 
-from apps.accounts.models import ApiKey, Customer, Scope, every_scope
+from apps.accounts.models import ApiKey, Customer, Scope
 from apps.common.crypto import hash_api_secret, seal_text
 
 PREFIX = "hub_"
@@ -35,10 +35,11 @@ class AlreadyReplaced(Exception):
     """The key has a successor already, or opens nothing any more; nothing was changed."""
 
 
-def issue_key(
-    customer: Customer, now: datetime, label: str = "", scopes: Sequence[str] | None = None
-) -> tuple[ApiKey, str]:
-    """A new key for `customer` and its full text `hub_<id>.<secret>`, which is shown this once and never stored."""
+def issue_key(customer: Customer, now: datetime, label: str = "", **rights: Any) -> tuple[ApiKey, str]:
+    """A new key for `customer` and its full text `hub_<id>.<secret>`, which is shown this once and never stored.
+
+    `rights` are fields of `ApiKey`; those that are not given are the model's.
+    """
     public_id = PREFIX + secrets.token_hex(8)
     secret = secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
@@ -47,7 +48,7 @@ def issue_key(
         secret_hash=hash_api_secret(secret),
         label=label,
         created_at=now,
-        scopes=list(scopes) if scopes is not None else every_scope(),
+        **rights,
     )
     return key, f"{public_id}.{secret}"
 
@@ -58,12 +59,10 @@ def replace_key(key_id: int, now: datetime) -> tuple[ApiKey, str]:
         old = ApiKey.objects.select_for_update(of=("self",)).select_related("customer__tenant").get(pk=key_id)
         if old.replaced_by_id is not None or not is_live(old, now):
             raise AlreadyReplaced(old.public_id)
-        new, full = issue_key(old.customer, now, old.label, old.scopes)
-        kept = ("allowed_ips", "sealed_signing_secret", "rate_per_s", "burst", "expires_at")
-        ApiKey.objects.filter(pk=new.pk).update(**{name: getattr(old, name) for name in kept})
+        kept = ("scopes", "allowed_ips", "sealed_signing_secret", "rate_per_s", "burst", "expires_at")
+        new, full = issue_key(old.customer, now, old.label, **{name: getattr(old, name) for name in kept})
         ends_at = min(old.expires_at or now + OVERLAP, now + OVERLAP)
         ApiKey.objects.filter(pk=old.pk).update(replaced_by=new, expires_at=ends_at)
-    new.refresh_from_db()
     return new, full
 
 

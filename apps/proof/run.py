@@ -48,8 +48,6 @@ TOKEN_S = 30.0
 
 MOST_TURNS = 100_000
 
-SWEEP_TASK = "apps.orders.tasks.check_pending_orders_batch"
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from apps.ops.money_check import check_money
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderEvent, OrderUnit
@@ -275,8 +274,3 @@ def _ended(books: Books) -> set[int]:
         attempt.order_id for row in books.rows if row["state"] == "waiting" and (attempt := books.attempt_of(row))
     }
     return set(books.orders) - waiting
-
-
-def as_counts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """The findings of many runs, counted."""
-    return {kind: sum(len(verdict.wrong[kind]) for verdict in verdicts) for kind in FINDINGS}
