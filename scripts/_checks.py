@@ -142,6 +142,7 @@ def clean_environment(folder: Path) -> dict[str, str]:
         "HUB_DATA_DIR": str(folder),
         "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
         "REDIS_URL": "",
+        "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "DEBUG": "false",
         "HUB_STRICT_TESTS": "1",
     }
