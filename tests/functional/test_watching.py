@@ -139,7 +139,7 @@ def test_a_fork_has_the_threads_that_it_should(kind: str, tmp_path: Path) -> Non
 class TestTheHeartbeatOfBeat:
     def tick(self) -> tuple[BeatingScheduler, Any]:
         """One tick of the real scheduler, whose messages go nowhere."""
-        app = Celery("test", broker="memory://")
+        app = Celery("test", broker="memory://", set_as_current=False)
         scheduler = BeatingScheduler(app=app, lazy=True)
         return scheduler, scheduler.tick()
 
