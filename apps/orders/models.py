@@ -78,6 +78,8 @@ class Order(models.Model):
     reason = models.CharField(max_length=120, blank=True, default="")
     # Where a person sends it next, once; the routes of the package stay what they are.
     next_route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    # It stood open when the books came back from a backup: its free units may have been bought after that was taken.
+    is_restored = models.BooleanField(default=False, db_default=False)
     # `provider_referans` is added by 0001_add_provider_referans.
     provider_referans = models.CharField(max_length=64, blank=True, default="", db_default="")
     external_order_id = models.CharField(max_length=120, blank=True, default="")

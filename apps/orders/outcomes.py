@@ -265,6 +265,7 @@ def _fold(order: Order, verdict: Verdict, now: datetime) -> Tally:
         now_reason=order.reason,
         review=verdict.review or _review_of_others(order),
         outlook=_outlook(order, now) if has_free else None,
+        is_restored=order.is_restored,
     )
 
 

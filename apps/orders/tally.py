@@ -10,6 +10,9 @@ from apps.orders.states import AttemptState, OrderStatus, UnitStatus
 
 S = OrderStatus
 
+RESTORED = "waiting:restored"
+"""Why units that were free in a restored backup wait: nobody knows what was bought after it was taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
@@ -53,8 +56,12 @@ def tally(
     now_reason: str,
     review: str,
     outlook: Outlook | None,
+    is_restored: bool,
 ) -> Tally:
-    """Fold the units. A conflict freezes the money until a person decides; `review` is what the news asks for."""
+    """Fold the units. A conflict freezes the money until a person decides; `review` is what the news asks for.
+
+    Of an order that stood open in a restored backup, free units may have been bought already: they are a person's.
+    """
     if now_status is S.REVIEW and now_reason.startswith("conflict:"):
         return Tally((), (), S.REVIEW, now_reason, None)
     if now_status is S.REFUNDED:  # by a person, who alone may do more about it
@@ -63,6 +70,8 @@ def tally(
         return Tally((), (), S.REVIEW, review, None)
     capture = tuple(unit.id for unit in units if _is_delivered(unit, needs_code))
     free = [unit for unit in units if unit.status is UnitStatus.HELD and unit.holder is None]
+    if is_restored and free:
+        outlook, review = None, review or RESTORED
     short = tuple(unit.id for unit in units if unit.is_short and unit.status is UnitStatus.HELD)
     release = short + (tuple(unit.id for unit in free) if outlook and outlook.is_exhausted else ())
     after = {unit.id: unit.status for unit in units}

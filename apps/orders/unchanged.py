@@ -162,6 +162,7 @@ def _stands(order: Order, links: Sequence[AttemptUnit], verdict: Verdict, crowd:
         now_reason=order.reason,
         review="",
         outlook=None,
+        is_restored=order.is_restored,
     )
     is_still = not (result.capture or result.release) and result.dispatch_at is None
     after = (result.status, external_of(order, verdict, result), result.reason)

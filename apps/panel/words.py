@@ -43,6 +43,10 @@ REASONS: Words = {
     "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
     "waiting:rate_missing": _("Waits: there is no exchange rate from the provider's currency to the order's."),
     "waiting:rate_stale": _("Waits: the exchange rate to the order's currency is too old."),
+    "waiting:restored": _(
+        "The books came back from a backup, and it may have been bought after that was taken: look at the provider's "
+        "statement, then send, deliver or release it."
+    ),
     "waiting:target_busy": _("Waits: the provider takes one order at a time for a recipient, and has one open."),
     "waiting:tenant_inactive": _("Waits: the shop is switched off."),
     "conflict:accepted": _("Contradiction: the provider calls it open and sent something that a person must judge."),
@@ -208,6 +212,7 @@ EVENTS: Words = {
     "note_written": _("The customer wrote a note"),
     "stopped_waiting": _("A person no longer waits for the provider"),
     "sent_elsewhere": _("A person sends it by another route"),
+    "restored": _("The books came back from a backup: a person decides whether it may still be bought"),
     "taken_by_hand": _("Taken out of the dispatch, to be delivered by hand"),
     "conflict_resolved": _("A person has settled the contradiction"),
     "late_accepted": _("The customer paid for the late delivery"),
@@ -247,6 +252,7 @@ CAUSES: Words = {
     "find": _("look-up by reference"),
     "status": _("status question"),
     "balance": _("our balance there"),
+    "restore": _("the restore from a backup"),
     "statement": _("the provider's statement"),
     "person": _("a person's entry"),
     "panel": _("this panel"),

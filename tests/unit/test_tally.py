@@ -53,8 +53,17 @@ def fold(
     review: str = "",
     status: OrderStatus = S.PROCESSING,
     reason: str = "",
+    is_restored: bool = False,
 ) -> Tally:
-    return tally(units, needs_code=needs_code, now_status=status, now_reason=reason, review=review, outlook=outlook)
+    return tally(
+        units,
+        needs_code=needs_code,
+        now_status=status,
+        now_reason=reason,
+        review=review,
+        outlook=outlook,
+        is_restored=is_restored,
+    )
 
 
 def unit(

@@ -124,6 +124,7 @@ def _tally(order: Order, now: datetime) -> Tally:
         now_reason=order.reason,
         review=_review_of_the_rest(order),
         outlook=routing.survey(order, routing.load_routes(order), now).outlook() if has_free else None,
+        is_restored=order.is_restored,
     )
 
 

@@ -30,7 +30,8 @@ def send_elsewhere(order_id: int, actor: User, reason: str, now: datetime, *, ro
         load_free(order, Action.FAIL_OVER, now)
         route = _load_route(order, route_id, now)
         word = ExternalStatus(order.external_status)
-        machine.change_order(order, OrderStatus(order.status), word, order.reason, now, next_route=route)
+        chosen = {"next_route": route, "is_restored": False}
+        machine.change_order(order, OrderStatus(order.status), word, order.reason, now, **chosen)
         make_due(order, now)
         wake.dispatch_on_commit(order.pk, order.tenant_id)
         facts = {"why": text, "route": route.pk, "account": route.integration and route.integration.name}

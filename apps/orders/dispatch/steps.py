@@ -32,6 +32,7 @@ from apps.orders.references import draw_reference
 from apps.orders.routing import Passed, Survey, survey, units_at_once
 from apps.orders.routing import load_routes as load_order_routes
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
+from apps.orders.tally import RESTORED
 from apps.orders.verdicts import Plan
 from apps.providers import breaker, budget, troubles
 from apps.providers.contract import (
@@ -147,6 +148,8 @@ def check_not_dispatched(trace: Trace, order: Order, now: datetime) -> Turn:
         raise NothingToDo("not_due", f"due at {row.next_at.isoformat()}")
     if DueCheck.objects.filter(pk=row.pk, fence=row.fence).update(fence=F("fence") + 1) != 1:
         raise NothingToDo("claimed_by_another")
+    if order.is_restored:
+        raise DispatchRefused(RESTORED)
     if now >= order.deadline_at:
         raise DispatchRefused("waiting:deadline")
     trace.add(3, free_units=len(units), fence=row.fence + 1)
@@ -482,7 +485,7 @@ def record_refusal(trace: Trace, order_id: int, refusal: DispatchRefused, now: d
     waits = DueCheck.objects.filter(order=order, kind=DueKind.DISPATCH).exists()
     if not waits or order.status not in DISPATCHABLE:
         return
-    is_over = now >= order.deadline_at
+    is_over = order.is_restored or now >= order.deadline_at
     status, reason = _refused_standing(order, refusal, is_over=is_over)
     is_moved = machine.change_order(order, status, ExternalStatus(order.external_status), reason, now)
     if is_moved or _is_decided_anew(order, trace):
@@ -510,6 +513,6 @@ def _is_decided_anew(order: Order, trace: Trace) -> bool:
 
 def _refused_standing(order: Order, refusal: DispatchRefused, *, is_over: bool) -> tuple[OrderStatus, str]:
     if is_over:
-        return OrderStatus.REVIEW, "waiting:deadline"
+        return OrderStatus.REVIEW, RESTORED if order.is_restored else "waiting:deadline"
     reason = refusal.reason if refusal.reason.startswith("waiting:") else f"waiting:{refusal.reason}"
     return OrderStatus(order.status), reason if order.status == OrderStatus.PENDING else order.reason
