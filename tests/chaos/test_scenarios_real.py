@@ -95,6 +95,10 @@ class Theatre:
         routes = {"read_balances": "notify", "dispatch_order": "dispatch", "check_order_status": "check"}
         self._broker.send_task(task, args=list(args), queue=routes[task.rpartition(".")[2]])
 
+    def send_strangely(self, task: str, *args: Any, **options: Any) -> None:
+        """One message to those who dispatch, as another version of the code may have sent it."""
+        self._broker.send_task(task, args=list(args), kwargs=options, queue="dispatch")
+
     def purchases(self, player: str) -> list[dict[str, Any]]:
         """What the panel really sold to this recipient."""
         return [row for row in purchase_rows(self.panel.truth()) if row["recipient"] == player]
@@ -264,6 +268,25 @@ def test_scenario_9_two_customers_and_one_code_left(theatre: Theatre) -> None:
     codes = [theatre.codes(order_id, buyer=n) for n, order_id in enumerate(ids)]
     bought = [row["pin"] for player in players for row in theatre.purchases(player)]
     assert sorted(codes) == sorted([["THE-LAST-CODE"], bought])
+
+
+def test_messages_of_another_version_are_dropped_and_harm_nothing(theatre: Theatre) -> None:
+    """W12: an unknown task, another signature, another type; the workers go on, and the order is bought once."""
+    theatre.hub.kill("poll")  # so that a worker sends it
+    player = theatre.player()
+    dispatch = "apps.orders.tasks.dispatch_order"
+    for _ in range(4):  # more than there are children
+        theatre.send_strangely("apps.orders.tasks.buy_order", 1)
+        theatre.send_strangely(dispatch)
+        theatre.send_strangely(dispatch, "one", 1)
+        theatre.send_strangely(dispatch, 10**9, tenant_id=1, priority="high")
+    order_id = theatre.order(player)
+    theatre.send_strangely(dispatch, order_id)  # as before it named the shop
+    theatre.send_strangely(dispatch, str(order_id))
+    wait_for(lambda: theatre.purchases(player), "no worker sends any more")
+    theatre.hub.start_poll()
+    theatre.wait(order_id, "completed")
+    theatre.check_bought_once(order_id, player)
 
 
 def test_scenario_14_a_balance_of_zero_is_shown_and_keeps_orders_away(theatre: Theatre) -> None:

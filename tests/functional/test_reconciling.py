@@ -258,6 +258,19 @@ class TestMatching:
         row.refresh_from_db()
         assert (row.decision, Break.objects.count()) == ("settled_there", 1)
 
+    def test_sees_that_one_request_was_executed_twice(self, stage: Stage, desk: Desk) -> None:
+        """P17: the provider's own list of what it sold us."""
+        order = stage.order(desk.shop, executions=2)
+        try_auto_dispatch(order.pk)
+        stage.run_until_quiet()
+        attempt = Attempt.objects.get(order=order)
+        sold = stage.purchases(order)
+        assert len(sold) == 2
+        rows = [row_of(attempt, provider_id=row["order_id"], amount=row["charged"]) for row in sold]
+        row = the_break(brought_in(desk, rows))
+        assert (row.kind, row.attempt) == ("doubled", attempt)
+        assert standing_of(order) == ("completed", "completed", "")
+
     def test_sees_a_second_charge_in_another_statement(self, desk: Desk) -> None:
         (one,) = make_purchases(desk.shop, 1)
         brought_in(desk, [row_of(one)])

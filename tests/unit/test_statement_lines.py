@@ -82,6 +82,31 @@ class TestALine:
         reading = read_lines(HEAD + cells + b"\n", PLAIN, "TRY")
         assert (reading.lines, [fault.number for fault in reading.faults]) == ([], [2])
 
+    @pytest.mark.parametrize(
+        "at",
+        [
+            "2026-03-02T24:00:01", "2026-02-30T09:00:00", "2026-03-02T09:00:60", "0000-00-00 00:00:00",
+            "2026-03-02T25:61:00+03:00", "99999-01-01T00:00:00",
+        ],
+    )  # fmt: skip
+    def test_at_a_time_that_there_is_not_is_a_fault(self, at: str) -> None:
+        assert [number for number, _ in faults(HEAD + f"R1,,,12,,{at},completed,\n".encode())] == [2]
+
+    @pytest.mark.parametrize(
+        ("seconds", "at"),
+        [
+            ("2147483648", datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)),
+            ("4102444800000", datetime(2100, 1, 1, tzinfo=UTC)),
+        ],
+    )
+    def test_may_be_after_the_end_of_32_bits(self, seconds: str, at: datetime) -> None:
+        assert only(HEAD + f"R1,,,12,,{seconds},completed,\n".encode(), replace(PLAIN, times="unix")).at == at
+
+    @pytest.mark.parametrize("seconds", ["1e400", "-1e18", "999999999999999999", "nan"])
+    def test_outside_all_calendars_is_a_fault(self, seconds: str) -> None:
+        cells = HEAD + f"R1,,,12,,{seconds},completed,\n".encode()
+        assert [number for number, _ in faults(cells, replace(PLAIN, times="unix"))] == [2]
+
     def test_with_a_word_that_nobody_explained_is_a_fault(self) -> None:
         ((number, text),) = faults(HEAD + b"R1,,,12,,,stuck,\n")
         assert (number, "stuck" in text) == (2, True)
