@@ -315,21 +315,36 @@ def _move_money(
 
 
 def _cost_postings(order: Order, attempt: Attempt, verdict: Verdict, evidence: Evidence | None) -> list[ledger.Posting]:
-    """What the delivery cost us: once, corrected when told otherwise, a loss when late, back when it was reversed."""
-    cost = known_cost(attempt)
-    ids = (attempt.integration_id, order.pk, attempt.pk)
+    """What the delivery cost us; back when it was reversed."""
     if verdict.is_reversed and evidence is not None:
-        return ledger.cost_reversals(*ids, evidence.pk)
-    if not cost.micros or verdict.state not in (A.DELIVERED, A.PARTIAL):
+        return ledger.cost_reversals(attempt.integration_id, order.pk, attempt.pk, evidence.pk)
+    return unbooked_cost(order, attempt, evidence)
+
+
+def unbooked_cost(order: Order, attempt: Attempt, evidence: Evidence | None) -> list[ledger.Posting]:
+    """What the books lack of the cost of a delivery: all of it, a loss where it came late, or what was told otherwise.
+
+    Nothing is booked before it is a delivery, and no correction without evidence.
+    """
+    actual = known_cost(attempt)
+    booked = _booked_cost(order, attempt, actual.currency) if attempt.state in (A.DELIVERED, A.PARTIAL) else actual
+    ids = (attempt.integration_id, order.pk, attempt.pk)
+    if not actual.micros or booked.micros == actual.micros:
         return []
-    if attempt.is_surplus:
-        return [ledger.late_cost(*ids, evidence.pk, cost)] if verdict.is_late and evidence is not None else []
-    booked = Money(ledger.booked_cost(attempt.pk), cost.currency)
+    if not booked.micros and not attempt.is_surplus:
+        return [ledger.provider_cost(*ids, actual)]
+    if evidence is None:
+        return []
     if not booked.micros:
-        return [ledger.provider_cost(*ids, cost)]
-    if booked.micros == cost.micros or evidence is None:
-        return []
-    return [ledger.cost_correction(*ids, evidence.pk, booked=booked, actual=cost)]
+        return [ledger.late_cost(*ids, evidence.pk, actual)]
+    return [ledger.cost_correction(*ids, evidence.pk, booked=booked, actual=actual, is_loss=attempt.is_surplus)]
+
+
+def _booked_cost(order: Order, attempt: Attempt, currency: str) -> Money:
+    """So far, as a cost or, of a delivery that came late, as a loss."""
+    if not attempt.is_surplus:
+        return Money(ledger.booked_cost(attempt.pk), currency)
+    return Money(ledger.booked_for(order.pk, attempt.pk).get(("loss", currency), 0), currency)
 
 
 def known_cost(attempt: Attempt) -> Money:

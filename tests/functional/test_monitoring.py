@@ -17,6 +17,7 @@ from apps.common.guards import OpenTransaction
 from apps.common.money import Money, to_micros
 from apps.journal import heartbeats
 from apps.journal.models import Heartbeat, OutboxEvent
+from apps.ops.money_check import check_money
 from apps.orders import due, monitoring, outcomes, services
 from apps.orders.due import Claim
 from apps.orders.evidence import store_codes
@@ -723,6 +724,17 @@ class TestALateDelivery:
         outcomes.apply([late])
         assert sums_of(order)["late_cost"] == COST
         assert Case.objects.count() == 1
+
+    def test_whose_real_cost_is_told_afterwards_is_a_loss_of_that_cost(self, stage: Stage) -> None:
+        _, order = self.failed(stage)
+        Attempt.objects.update(cost_micros=None)
+        outcomes.apply([news_of(order, Outcome.COMPLETED, codes=(Code("TOO-LATE"),))])
+        for _ in range(2):
+            outcomes.apply([news_of(order, Outcome.COMPLETED, codes=(Code("TOO-LATE"),), cost=Decimal("33.25"))])
+        sums = sums_of(order)
+        assert (sums["late_cost"], sums["cost_correction"]) == (COST, 1_750_000)
+        assert ledger.booked_for(order.pk, Attempt.objects.get().pk) == {("loss", "TRY"): 33_250_000}
+        assert check_money().problems == []
 
     def test_keeps_every_further_code_in_quarantine(self, stage: Stage) -> None:
         """The customer has the money back: no code of this attempt is ever shown."""

@@ -212,23 +212,6 @@ def take_price(attempt: Attempt, line: StatementLine, evidence: Evidence, now: d
         raise StaysOpen("no price that could be booked")
     order = Order.objects.get(pk=attempt.order_id)
     machine.change_attempt(attempt, A(attempt.state), cost_micros=line.amount_micros)
-    if posting := _posting(order, attempt, evidence):
-        ledger.post(order.tenant_id, [posting], now)
+    if postings := outcomes.unbooked_cost(order, attempt, evidence):
+        ledger.post(order.tenant_id, postings, now)
         record_snapshot(order, 0)
-
-
-def _posting(order: Order, attempt: Attempt, evidence: Evidence) -> ledger.Posting | None:
-    """What is missing in the books for a delivery; nothing is booked before it is one."""
-    actual = outcomes.known_cost(attempt)
-    if attempt.state not in (A.DELIVERED, A.PARTIAL):
-        return None
-    purse = "loss" if attempt.is_surplus else "cost"
-    booked = Money(ledger.booked_for(order.pk, attempt.pk).get((purse, actual.currency), 0), actual.currency)
-    ids = (attempt.integration_id, order.pk, attempt.pk)
-    if booked.micros == actual.micros:
-        return None
-    if booked.micros == 0 and attempt.is_surplus:
-        return ledger.late_cost(*ids, evidence.pk, actual)
-    if booked.micros == 0:
-        return ledger.provider_cost(*ids, actual)
-    return ledger.cost_correction(*ids, evidence.pk, booked=booked, actual=actual, is_loss=attempt.is_surplus)
