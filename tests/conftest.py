@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import django
 import pytest
+from django.conf import settings
 
 from tests.servers import shared_valkey
 
@@ -68,6 +69,8 @@ complete_environment()
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     be_apart(worker)
 django.setup()
+# Hashing a password is slow on purpose; a second of it in every test that signs somebody in is no test of anything.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,6 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import translation
-from pytest_django import Settings
 
 from apps.accounts.models import Membership, Tenant, User
 from tests.factories import Shop, Stage, make_shop
@@ -56,9 +55,8 @@ class People:
 
 
 @pytest.fixture
-def people(stage: Stage, settings: Settings) -> People:
+def people(stage: Stage) -> People:
     """Two shops at the simulated panel, with their people."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
     shop, foreign_shop = make_shop(stage.url), make_shop(stage.url)
     return People(
         shop=shop,

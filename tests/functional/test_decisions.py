@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from pytest_django import Settings
 
 from apps.accounts.models import User
 from apps.common import clock
@@ -83,8 +82,7 @@ class Crew:
 
 
 @pytest.fixture
-def crew(stage: Stage, settings: Settings) -> Iterator[Crew]:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
+def crew(stage: Stage) -> Iterator[Crew]:
     shop, other = make_shop(stage.url), make_shop(stage.url)
     yield Crew(
         shop,

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from pytest_django import Settings
 
 from apps.common import clock
 from apps.orders import monitoring, outcomes, services
@@ -242,10 +241,6 @@ class TestThePrice:
 
 
 class TestWhatIsTold:
-    @pytest.fixture(autouse=True)
-    def _quick_passwords(self, settings: Settings) -> None:
-        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
-
     def page(self, shop: Shop, order: Order, language: str = "en") -> str:
         """The order's page as its owner reads it."""
         browser = browser_of(make_person(f"olga-{language}", shop.tenant), language)

@@ -17,7 +17,6 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
 from django.db.models import Model
-from pytest_django import Settings
 
 from apps.accounts.models import User
 from apps.common import checkpoints, clock
@@ -60,8 +59,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(stage: Stage, settings: Settings) -> Iterator[Desk]:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
+def desk(stage: Stage) -> Iterator[Desk]:
     shop, other = make_shop(stage.url, needs_code=False, balance="1000000"), make_shop(stage.url)
     yield Desk(
         shop,

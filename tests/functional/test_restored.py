@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django import Settings
 
 from apps.accounts.models import User
 from apps.common import clock
@@ -55,8 +54,7 @@ def shop(stage: Stage) -> Shop:
 
 
 @pytest.fixture
-def operator(shop: Shop, settings: Settings) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
+def operator(shop: Shop) -> User:
     return make_person("nour", shop.tenant, "operator")
 
 

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
-from pytest_django import Settings
 
 from apps.accounts.models import Customer, Tenant, User
 from apps.common.money import Money
@@ -64,11 +63,6 @@ class Team:
 
     def balance(self) -> Money:
         return standing_of(self.customer).balance
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
 
 
 @pytest.fixture
