@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -13,10 +14,11 @@ from tests.servers import free_port
 
 ORDERS = 30
 BEFORE_THE_KILL = 20
-FATES = (
+HANGS: dict[str, Any] = {"complete_after_s": 1, "place": "accept_then_hang"}
+FATES: tuple[dict[str, Any], ...] = (
     {"complete_after_s": 0, "answer_delay_s": 0.3},
     {"complete_after_s": 2, "answer_delay_s": 0.3},
-    {"complete_after_s": 1, "place": "accept_then_hang"},
+    HANGS,
     {"complete_after_s": 1, "place": "accept_then_500"},
 )
 
@@ -33,12 +35,15 @@ class TestAKilledWorker:
             players = [f"kill-{n:03d}" for n in range(ORDERS)]
             for player in players:
                 simulator.set_fate(recipient=player, **dice.choices(FATES, weights=(5, 3, 1, 1))[0])
+            slow = players[BEFORE_THE_KILL - 1]  # its request is on the wire for three seconds: the kill hits it
+            simulator.set_fate(recipient=slow, **HANGS)
             hub.start_web(free_port())
             hub.start_worker("worker1", children=2)
             hub.start_beat()
             place_orders(hub, players[:BEFORE_THE_KILL])
             wait_for(lambda: _count(hub, "state <> 'sending'") >= 5, "the worker sends nothing")
-            wait_for(lambda: _count(hub, "state = 'sending'") >= 1, "nothing is being sent")
+            its = f"order_id = (SELECT id FROM product_orders WHERE user_identifier = '{slow}')"  # noqa: S608 - our own
+            wait_for(lambda: _count(hub, f"state = 'sending' AND {its}") == 1, "the slow order is not being sent")
             hub.kill("worker1")
             in_sending = _count(hub, "state = 'sending'")
             place_orders(hub, players[BEFORE_THE_KILL:])
