@@ -327,9 +327,11 @@ def unbooked_cost(order: Order, attempt: Attempt, evidence: Evidence | None) -> 
     Nothing is booked before it is a delivery, and no correction without evidence.
     """
     actual = known_cost(attempt)
-    booked = _booked_cost(order, attempt, actual.currency) if attempt.state in (A.DELIVERED, A.PARTIAL) else actual
+    if not actual.micros or attempt.state not in (A.DELIVERED, A.PARTIAL):
+        return []
+    booked = _booked_cost(order, attempt, actual.currency)
     ids = (attempt.integration_id, order.pk, attempt.pk)
-    if not actual.micros or booked.micros == actual.micros:
+    if booked.micros == actual.micros:
         return []
     if not booked.micros and not attempt.is_surplus:
         return [ledger.provider_cost(*ids, actual)]

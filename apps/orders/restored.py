@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 
 from apps.common.logs import get_logger
 from apps.orders import due, machine, outcomes
@@ -14,15 +14,13 @@ from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.states import OPEN_ATTEMPTS, OPEN_ORDERS, DueKind, ExternalStatus, OrderStatus
 from apps.orders.tally import RESTORED
 from apps.orders.verdicts import Plan
+from apps.providers import stock
 from apps.providers.models import Integration
 
 log = get_logger(__name__)
 
 AT_ONCE = 200
 """Orders of one transaction."""
-
-STOCK = "stock"
-"""The kind of account whose codes may have been sold since the backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ def after_restore(now: datetime, closed_within: timedelta) -> Restored:
     """
     stocks = _switch_off_stocks()
     marked = Order.objects.filter(status__in=OPEN_ORDERS, is_restored=False).update(is_restored=True)
-    for_people = sum(_hold(ids, now) for ids in _in_parts(now))
+    for_people = sum(_hold(ids, now) for ids in _in_parts())
     asked = _ask_now(now, closed_within)
     done = Restored(marked, for_people, asked, stocks)
     log.warning("books_restored", marked=marked, for_people=for_people, asked=asked, stocks=len(stocks))
@@ -52,13 +50,13 @@ def after_restore(now: datetime, closed_within: timedelta) -> Restored:
 
 
 def _switch_off_stocks() -> tuple[str, ...]:
-    stocks = Integration.objects.filter(kind=STOCK, is_enabled=True).order_by("pk")
+    stocks = Integration.objects.filter(kind=stock.KIND, is_enabled=True).order_by("pk")
     names = tuple(stocks.values_list("name", flat=True))
     stocks.update(is_enabled=False)
     return names
 
 
-def _in_parts(now: datetime) -> list[list[int]]:
+def _in_parts() -> list[list[int]]:
     """The ids of marked orders that wait to be sent, in parts of one transaction each."""
     waiting = DueCheck.objects.filter(kind=DueKind.DISPATCH, order__is_restored=True)
     ids = list(waiting.order_by("order_id").values_list("order_id", flat=True))
@@ -85,8 +83,8 @@ def _ask_now(now: datetime, closed_within: timedelta) -> int:
     """Open attempts first thing; those that ended lately are asked about once more, as far as they may be."""
     with transaction.atomic():
         DueCheck.objects.filter(attempt__state__in=OPEN_ATTEMPTS).update(next_at=now, fence=F("fence") + 1)
-        latest = Attempt.objects.filter(closed_at__isnull=False).order_by("-closed_at").first()
-        since = latest.closed_at - closed_within if latest and latest.closed_at else now
+        latest_at = Attempt.objects.aggregate(at=Max("closed_at"))["at"]
+        since = latest_at - closed_within if latest_at else now
         closed = Attempt.objects.filter(closed_at__gte=since, due_row__isnull=True).select_related("integration")
         for attempt in closed.order_by("pk"):
             due.plan_attempt(attempt, Plan(DueKind.WATCH, now, 0, 0), fence=None, seen="", now=now, is_asked=False)

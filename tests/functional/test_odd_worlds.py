@@ -24,8 +24,8 @@ pytestmark = pytest.mark.both_databases
 OTHER = {"oyun": "152", "kupur": "325"}
 
 
-def map_elsewhere(shop: Shop) -> None:
-    PackageMapping.objects.filter(package=shop.package).update(**OTHER)
+def map_to(shop: Shop, **ids: str) -> None:
+    PackageMapping.objects.filter(package=shop.package).update(**ids)
 
 
 def products_of(order: Order) -> list[dict[str, str]]:
@@ -37,9 +37,9 @@ class TestAMappingThatChanges:
         """R5: the attempt keeps what was really asked for, whatever the mapping says later."""
         shop = make_shop(stage.url)
         order = stage.order(shop, complete_after_s=5)
-        map_elsewhere(shop)
+        map_to(shop, **OTHER)
         services.try_auto_dispatch(order.pk)
-        PackageMapping.objects.filter(package=shop.package).update(oyun="152", kupur="60")
+        map_to(shop, oyun="152", kupur="60")
         stage.run_until_quiet()
         assert products_of(order) == [OTHER]
         assert len(stage.purchases(order)) == 1
@@ -52,7 +52,7 @@ class TestAMappingThatChanges:
         stage.simulator.switch(down="refuse")
         services.try_auto_dispatch(order.pk)
         stage.simulator.switch(down=None)
-        map_elsewhere(shop)
+        map_to(shop, **OTHER)
         stage.run_until_quiet()
         first, second = Attempt.objects.filter(order=order).order_by("id")
         assert (first.state, first.send_no, second.state) == ("not_sent", 1, "delivered")
@@ -66,7 +66,7 @@ class TestAMappingThatChanges:
             control.next_fate(place="reset_before")
             order = order_from(shop)
             services.try_auto_dispatch(order.pk)
-            PackageMapping.objects.filter(package=shop.package).update(oyun="102")
+            map_to(shop, oyun="102")
             stage.run_until_quiet()
         attempt = Attempt.objects.get(order=order)
         assert (attempt.state, attempt.send_no) == ("delivered", 2)

@@ -157,7 +157,7 @@ class TestAnOpenPurchase:
 
 class TestAClosedPurchase:
     def test_is_looked_at_once_more(self, stage: Stage, shop: Shop) -> None:
-        """Refused in the backup: a provider that changed its mind in the lost time is heard."""
+        """A provider that changed its mind in the lost time would be heard."""
         order = stage.order(shop, complete_after_s=5)
         services.try_auto_dispatch(order.pk)
         stage.run_until_quiet()

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.common import clock
 from apps.ops import restored
-from apps.orders.restored import after_restore
+from apps.orders.restored import Restored, after_restore
 
 
 class Command(BaseCommand):
@@ -38,13 +38,13 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps({**asdict(done), "tables": tables}))
             return
-        self._tell(done.marked, done.for_people, done.asked, done.stocks)
+        self._tell(done)
 
-    def _tell(self, marked: int, for_people: int, asked: int, stocks: tuple[str, ...]) -> None:
-        self.stdout.write(f"{marked} open orders: nothing of them is bought again before a person has said so.")
-        self.stdout.write(f"{for_people} of them wait for a person now (review, reason waiting:restored).")
-        self.stdout.write(f"{asked} purchases are asked about as soon as a worker or poller runs.")
-        for name in stocks:
+    def _tell(self, done: Restored) -> None:
+        self.stdout.write(f"{done.marked} open orders: nothing of them is bought again before a person has said so.")
+        self.stdout.write(f"{done.for_people} of them wait for a person now (review, reason waiting:restored).")
+        self.stdout.write(f"{done.asked} purchases are asked about as soon as a worker or poller runs.")
+        for name in done.stocks:
             self.stdout.write(
                 f"Switched off: own stock {name!r}. Take out the codes that were sold, then switch it on."
             )
