@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models import Count, Max, Min, Sum
@@ -37,6 +39,8 @@ from apps.providers.models import Integration, PackageMapping, Route
 from apps.simulator.client import SimulatorProcess
 from apps.simulator.ledger import purchase_rows
 from apps.wallet import ledger
+
+T = TypeVar("T")
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """When every staged test begins; the clock stands still until the test moves it."""
@@ -202,6 +206,38 @@ def at_checkpoint(name: str, act: Callable[[], object]) -> None:
             act()
 
     checkpoints.set_hook(hook)
+
+
+@contextmanager
+def standing_still(create: Callable[[], T]) -> Iterator[list[T]]:
+    """`create()` in a thread of its own, which stands still before its order's commit until the block is over.
+
+    What it returned is in the list afterwards.
+    """
+    reached, goes_on = threading.Event(), threading.Event()
+    returned: list[T] = []
+
+    def stand_still() -> None:
+        if threading.current_thread() is thread:
+            reached.set()
+            assert goes_on.wait(60)
+
+    def run() -> None:
+        try:
+            returned.append(create())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    at_checkpoint("create.before_commit", stand_still)
+    thread.start()
+    try:
+        assert reached.wait(60)
+        yield returned
+    finally:
+        goes_on.set()
+        thread.join(60)
+        checkpoints.set_hook(None)
 
 
 class Stage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from pytest_django.live_server_helper import LiveServer
 
 from apps.api import client_api_shapes, znet_door_shapes
 from apps.catalog.models import Package
-from apps.common import checkpoints
 from apps.orders import creation, unseen
 from apps.orders.models import Attempt, Evidence, Order, UnseenReference
 from apps.panel import words
@@ -38,6 +36,7 @@ from tests.factories import (
     order_from,
     pins_of,
     standing_of,
+    standing_still,
     sums_of,
 )
 from tests.functional.core_fixtures import committed, simulator, stage
@@ -331,41 +330,20 @@ class TestTheSupplier:
 class TestWhileTheSameIsBeingPlaced:
     """Real threads on PostgreSQL: the first stands still before its commit while the second comes."""
 
-    def second_answer(self, place: Callable[[], Any]) -> tuple[int, str]:
-        reached, goes_on = threading.Event(), threading.Event()
-
-        def stand_still(name: str) -> None:
-            if name == "create.before_commit" and threading.current_thread().name == "first":
-                reached.set()
-                assert goes_on.wait(60)
-
-        def place_first() -> None:
-            try:
-                place()
-            finally:
-                connection.close()
-
-        checkpoints.set_hook(stand_still)
-        thread = threading.Thread(target=place_first, name="first")
-        thread.start()
-        try:
-            assert reached.wait(60)
-            second = place()
-        finally:
-            goes_on.set()
-            thread.join(60)
-            checkpoints.set_hook(None)
-        assert place().status_code == 200
-        assert Order.objects.count() == 1
-        return second.status_code, second.content.decode()
-
     def test_the_client_api_says_that_nothing_is_known(self, stage: Stage) -> None:
         shop = make_shop(stage.url)
         key, player = key_of(shop), new_player()
         params: dict[str, Any] = {"qty": 1, "order_uuid": "6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", "player_id": player}
         path = f"/client/api/newOrder/{shop.package.pk}/params"
-        status, told = self.second_answer(lambda: Client().get(path, params, headers={"api-token": key}))
-        assert (status, json.loads(told)["code"]) == (503, 500)
+
+        def place() -> Any:
+            return Client().get(path, params, headers={"api-token": key})
+
+        with standing_still(place):
+            second = place()
+        assert place().status_code == 200
+        assert Order.objects.count() == 1
+        assert (second.status_code, second.json()["code"]) == (503, 500)
 
 
 @pytest.mark.postgres

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from apps.api import problems
-from apps.common import checkpoints
 from apps.orders.models import Order
 from apps.wallet.models import Transfer
+from tests.factories import standing_still
 from tests.functional.test_rest_orders import (
     ORDERS,
     PUBG,
@@ -102,35 +100,12 @@ class TestARequestInFlight:
     """Real threads on PostgreSQL: the first stands still before its commit while the second comes."""
 
     def test_is_told_to_the_second_which_writes_nothing(self, rest: Rest) -> None:
-        reached, goes_on = threading.Event(), threading.Event()
-
-        def stand_still(name: str) -> None:
-            if name == "create.before_commit" and threading.current_thread().name == "first":
-                reached.set()
-                assert goes_on.wait(60)
-
-        first: list[Any] = []
-
-        def send_first() -> None:
-            try:
-                first.append(Rest(rest.key).order())
-            finally:
-                connection.close()
-
-        checkpoints.set_hook(stand_still)
-        thread = threading.Thread(target=send_first, name="first")
-        thread.start()
-        try:
-            assert reached.wait(60)
+        with standing_still(lambda: Rest(rest.key).order()) as first:
             second = rest.order()
             other = rest.order({"package": "pubg-60", "fields": {"player_id": "P0001"}}, key="k-1")
             told = problem(second)
             assert standing(second) == standing(other) == (409, "idempotency_in_flight")
             assert (told["retryable"], told["money_may_have_moved"], second["Retry-After"]) == (True, True, "1")
-        finally:
-            goes_on.set()
-            thread.join(60)
-            checkpoints.set_hook(None)
         assert read(first[0], 201)["id"] == Order.objects.get().pk
         repeated = rest.order()
         assert (read(repeated, 201)["id"], repeated["Idempotent-Replayed"]) == (Order.objects.get().pk, "true")
