@@ -43,14 +43,10 @@ from apps.simulator.dialects.client_api import (
 from apps.simulator.dialects.client_api_errors import CodeTable, ErrorShape, HttpStatuses
 from apps.simulator.fates import BlankForm, Final, Mangle, Place, RefuseClass, StatusFault
 from apps.simulator.switches import Batch, Down
+from tests.contract.patience import CALM_S, PATIENCE_S, QUIET, waiting
 
 DIRECT, WITH_CODES, AMOUNT, LISTED, OFF = ({"oyun": number} for number in ("101", "102", "103", "104", "105"))
 DIALECT = "client_api"
-PATIENCE_S = 0.3
-CALM_S = 5.0
-"""For answers that come at once: a busy machine must not look like a silent provider."""
-
-QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 ARABIC = "رقم اللاعب غير صحيح"
 
 BY_PLACE: dict[Place, Outcome] = {
@@ -171,8 +167,7 @@ class Shop:
 
     def wait(self, patience_s: float) -> None:
         """How long this buyer waits for an answer from now on."""
-        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
-        self.account = replace(self.account, options=options)
+        self.account = waiting(self.account, patience_s)
 
     def place(self, request: PlaceRequest) -> Result:
         return drive(self.adapter.place(self.account, request), _send)[0]

@@ -26,15 +26,11 @@ from apps.simulator.dialects.digiflazz import REMEMBERED_S, HttpStatuses, Reused
 from apps.simulator.fates import BlankForm, Final, Mangle, Place, RefuseClass, StatusFault
 from apps.simulator.selftest.letters import receiver
 from apps.simulator.switches import Down
+from tests.contract.patience import CALM_S, PATIENCE_S, QUIET, waiting
 
 VOUCHER = {"buyer_sku_code": "gp50", "sn": "code"}
 TOP_UP = {"buyer_sku_code": "xld10"}
 DIALECT = "digiflazz"
-PATIENCE_S = 0.3
-CALM_S = 5.0
-"""For answers that come at once: a busy machine must not look like a silent provider."""
-
-QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 BY_PLACE: dict[Place, Outcome] = {
     **dict.fromkeys(Place, Outcome.UNKNOWN),
     Place.ACCEPT: Outcome.COMPLETED,
@@ -90,8 +86,7 @@ class Shop:
 
     def wait(self, patience_s: float) -> None:
         """How long this buyer waits for an answer from now on."""
-        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
-        self.account = replace(self.account, options=options)
+        self.account = waiting(self.account, patience_s)
 
     def place(self, request: PlaceRequest) -> Result:
         return drive(Digiflazz().place(self.account, request), _send)[0]

@@ -26,6 +26,7 @@ from apps.simulator.dialects.reloadly import CardForm, CardsWhileProcessing
 from apps.simulator.fates import Final, Mangle, Place, RefuseClass, StatusFault
 from apps.simulator.selftest.letters import receiver
 from apps.simulator.switches import Down
+from tests.contract.patience import CALM_S, PATIENCE_S, QUIET, waiting
 
 CARD = {"product_id": "120", "amount": "10"}
 USER_CARD = {"product_id": "77", "amount": "20"}
@@ -33,11 +34,6 @@ RANGE_CARD = {"product_id": "5", "amount": "12.5"}
 TOP_UP = {"product_id": "341", "amount": "5"}
 PIN_TOP_UP = {"product_id": "732", "amount": "5"}
 DIALECT = "reloadly"
-PATIENCE_S = 0.3
-CALM_S = 5.0
-"""For answers that come at once: a busy machine must not look like a silent provider."""
-
-QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 BY_PLACE: dict[Place, Outcome] = {
     **dict.fromkeys(Place, Outcome.UNKNOWN),
     Place.ACCEPT: Outcome.COMPLETED,
@@ -102,8 +98,7 @@ class Shop:
 
     def wait(self, patience_s: float) -> None:
         """How long this buyer waits for an answer from now on."""
-        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
-        self.account = replace(self.account, options=options)
+        self.account = waiting(self.account, patience_s)
 
     @property
     def is_airtime(self) -> bool:

@@ -25,14 +25,10 @@ from apps.simulator.client import SimulatorProcess
 from apps.simulator.dialects.smm_v2 import Cancelled, ErrorForm, MoneyForm, StartCount, Waiting
 from apps.simulator.fates import Final, Mangle, Place, RefuseClass, StatusFault
 from apps.simulator.switches import Batch, Down
+from tests.contract.patience import CALM_S, PATIENCE_S, QUIET, waiting
 
 FOLLOWERS, COMMENTS, LIKES = ({"service": number} for number in ("1", "2", "3"))
 DIALECT = "smm_v2"
-PATIENCE_S = 0.3
-CALM_S = 5.0
-"""For answers that come at once: a busy machine must not look like a silent provider."""
-
-QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 
 BY_PLACE: dict[Place, Outcome] = {
     **dict.fromkeys(Place, Outcome.UNKNOWN),
@@ -78,8 +74,7 @@ class Shop:
 
     def wait(self, patience_s: float) -> None:
         """How long this buyer waits for an answer from now on."""
-        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
-        self.account = replace(self.account, options=options)
+        self.account = waiting(self.account, patience_s)
 
     def place(self, request: PlaceRequest) -> Result:
         return drive(self.adapter.place(self.account, request), _send)[0]

@@ -25,15 +25,11 @@ from apps.simulator.dialects.znet import Endpoint, RepeatPolicy, UnknownReferenc
 from apps.simulator.dialects.znet_text import BadPassword, Encoding, NumberFormat
 from apps.simulator.fates import BlankForm, Final, Place, RefuseClass, StatusFault
 from apps.simulator.switches import Down
+from tests.contract.patience import CALM_S, PATIENCE_S, QUIET, waiting
 
 PIN_PRODUCT = {"oyun": "152", "kupur": "60"}
 DIRECT_PRODUCT = {"oyun": "210", "kupur": "100"}
 DIALECT = "znet"
-PATIENCE_S = 0.3
-CALM_S = 5.0
-"""For answers that come at once: a busy machine must not look like a silent provider."""
-
-QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 TURKISH = "Oyuncu ağa bağlı değil, şifresi çözülemedi (İĞÜŞÖÇ ığüşöç)"
 
 BY_PLACE: dict[Place, Outcome] = {
@@ -126,8 +122,7 @@ class Shop:
 
     def wait(self, patience_s: float) -> None:
         """How long this buyer waits for an answer from now on."""
-        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
-        self.account = replace(self.account, options=options)
+        self.account = waiting(self.account, patience_s)
 
     def place(self, reference: str, product: dict[str, str] = PIN_PRODUCT) -> Result:
         request = PlaceRequest(reference, product, "5123456789")

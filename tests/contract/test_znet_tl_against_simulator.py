@@ -24,15 +24,11 @@ from apps.simulator.dialects.znet_text import BadPassword, Encoding, NumberForma
 from apps.simulator.dialects.znet_tl import RepeatPolicy, UnknownReference
 from apps.simulator.fates import Final, Mangle, Place, RefuseClass, StatusFault
 from apps.simulator.switches import Down
+from tests.contract.patience import CALM_S, PATIENCE_S, QUIET, waiting
 
 PACKAGE = {"operator": "vodafone", "tip": "tam", "kontor": "50"}
 INQUIRY = {"operator": "vodafone", "tip": "ses", "kontor": "5001"}
 DIALECT = "znet_tl"
-PATIENCE_S = 0.3
-CALM_S = 5.0
-"""For answers that come at once: a busy machine must not look like a silent provider."""
-
-QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 
 BY_PLACE: dict[Place, Outcome] = {
     **dict.fromkeys(Place, Outcome.UNKNOWN),
@@ -86,8 +82,7 @@ class Shop:
 
     def wait(self, patience_s: float) -> None:
         """How long this buyer waits for an answer from now on."""
-        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
-        self.account = replace(self.account, options=options)
+        self.account = waiting(self.account, patience_s)
 
     def place(self, reference: str, product: dict[str, str] = PACKAGE, phone: str = "") -> Result:
         request = PlaceRequest(reference, product, phone or f"5{next(_numbers):09d}")
