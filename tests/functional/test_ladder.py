@@ -309,9 +309,10 @@ class TestTheBalanceOfAnSmmPanel:
         shop = TestAnSmmPanel().shop(stage)
         balances.read_balances([shop.integration])
         order = place(stage, shop, self.LINK, place=lost)
-        for number, fate in enumerate(also):
-            place(stage, shop, f"{self.LINK}/{number}", place=fate)
         monitoring.sweep()
+        for number, fate in enumerate(also):  # one after the other: a refusal pauses the account for those behind it
+            place(stage, shop, f"{self.LINK}/{number}", place=fate)
+            monitoring.sweep()
         stage.move(120)
         monitoring.sweep()
         balances.read_balances([shop.integration])
