@@ -29,7 +29,7 @@ from apps.proof.faults import Swarm, draw_swarm
 from apps.proof.line import Line
 from apps.proof.shop import WARES, Shop, Wish, open_shop
 from apps.proof.verdict import Verdict
-from apps.proof.virtual import START, InlinePool, VirtualTime, stand_ins, swapped
+from apps.proof.virtual import START, InlinePool, VirtualTime, join_play, leave_play, plays, stand_ins, swapped
 from apps.simulator.ledger import Entry
 
 TICK_S = 5.0
@@ -137,6 +137,8 @@ class Run:
         ]
         rooms = ("apps.orders", "apps.providers", "apps.journal", "apps.wallet")
         with ExitStack() as stack:
+            join_play()
+            stack.callback(leave_play)
             stack.enter_context(swapped(swaps))
             stack.enter_context(swapped([*stand_ins(self.clock, inner_dice, self.sleep), *_threads()], rooms))
             stack.enter_context(override_settings(REDIS_URL=""))  # the budgets are kept in the proof's own database
@@ -366,7 +368,7 @@ class Run:
     def at_point(self, name: str) -> None:
         """A checkpoint was reached: the process may die or stop here, or let others go on."""
         actor = self.baton.current
-        if actor is None or actor.is_dead:
+        if actor is None or actor.is_dead or not plays():
             return
         is_inside = connection.in_atomic_block
         fault = self._draw(name, is_inside=is_inside)
@@ -430,6 +432,8 @@ class _KeptConnection:
 
     def close(self) -> None:
         """The baton's actors keep theirs."""
+        if not plays():
+            connection.close()
 
 
 def _threads() -> list[tuple[object, object]]:
