@@ -95,6 +95,15 @@ class TestSeeds:
         assert len(seen) > 10
         assert all(abs(at - datetime.now(UTC)) < timedelta(hours=1) for at in seen)
 
+    def test_wait_until_ids_that_a_provider_refused_are_tried_again(
+        self, committed: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Seed 40 with 50 orders came to rest before the hour was over, and called what waited for it forgotten."""
+        monkeypatch.setattr("apps.proof.run.QUIET_AFTER_S", 900.0)
+        played = play(Plan(4, 4, Swarm(frozenset({"refusal"}), weight=4)))
+        assert played.verdict.is_good
+        assert played.verdict.by_status == {"completed": 4}
+
     def test_in_which_too_little_goes_wrong_are_invalid(self, committed: None) -> None:
         tally = tally_of(1, orders=4, swarm=CALM)
         assert tally.failed == []
