@@ -41,6 +41,9 @@ A, E = AttemptState, ExternalStatus
 DOUBTFUL = frozenset({"waiting:in_doubt"} | {f"waiting:{why}" for why in UNASKABLE})
 """Reasons of a review that last as long as an attempt is in doubt: nobody answers, or nobody may be asked."""
 
+LINK = ("unit_id", "holds", "attempt__state", "attempt__delivered_units")
+"""What is read of who holds a unit."""
+
 
 @dataclass(slots=True)
 class Change:
@@ -130,7 +133,7 @@ def disown(attempt: Attempt, news: News) -> News:
 
 def settle(news: News) -> Change:
     """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
-    order = Order.objects.select_related("customer", "package").get(pk=news.order_id)
+    order = Order.objects.select_related("package").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     news = disown(attempt, news)
     row = DueCheck.objects.filter(attempt=attempt).first()
@@ -286,7 +289,7 @@ def _review_of_others(order: Order) -> str:
 
 def unit_facts(order: Order) -> list[UnitFacts]:
     """Every unit of the order with the attempt that holds it; of a part delivery its first units are delivered."""
-    links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt"))
+    links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt").only(*LINK))
     codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
     return fold_units(OrderUnit.objects.filter(order=order).order_by("n"), links, codes)
 

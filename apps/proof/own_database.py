@@ -68,6 +68,7 @@ def _postgres(folder: Path, count: int) -> Iterator[list[str]]:
         _execute(psycopg2, server.url, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         first = server.create_database("prove_1")
         migrate(environment(folder, first))
+        _execute(psycopg2, first, "VACUUM")
         urls = [first]
         for number in range(2, count + 1):
             _execute(psycopg2, server.url, f"CREATE DATABASE prove_{number} TEMPLATE prove_1")
