@@ -12,6 +12,9 @@ from apps.catalog.models import MAX_QUANTITY
 from apps.orders.creation import NewOrder
 from apps.orders.notes import LONGEST as LONGEST_NOTE
 from apps.orders.repeats import MOST as MOST_REPEATS
+from apps.orders.telling import ToldExternal as ExternalStatus
+from apps.orders.telling import ToldReason as Reason
+from apps.orders.telling import ToldStatus as Status
 
 MAX_PAGE = 100
 
@@ -31,9 +34,6 @@ Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
 """A time with its zone, in years that every database knows."""
 ClientReference = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(check_printable)]
-Status = Literal["pending", "processing", "completed", "partial", "rejected", "cancelled", "refunded"]
-ExternalStatus = Literal["not_sent", "sending", "sent", "processing", "completed", "partial", "failed", "reversed"]
-Reason = Literal["waiting", "waiting_pin", "in_review"]
 
 
 class NewOrderIn(BaseModel):
@@ -130,6 +130,7 @@ class OrderOut(BaseModel):
     model_config = ConfigDict(title="Order")
 
     id: int
+    version: int = Field(description="grows with every change of the status; what has a smaller one is older news")
     status: Status
     external_status: ExternalStatus
     reason: Reason | None
