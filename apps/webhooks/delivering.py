@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from apps.common.checkpoints import checkpoint
 from apps.common.guards import check_no_transaction
 from apps.common.logs import get_logger, hide_in_text
 from apps.common.transport import send_once
@@ -177,10 +176,9 @@ def claim_delivery(endpoint: WebhookEndpoint, now: datetime) -> WebhookDelivery 
 
 
 def send(delivery: WebhookDelivery, now: datetime, ca_file: str | None) -> Heard:
-    """One try, once, outside of any transaction. What an answer to codes says is dropped: it may repeat them."""
-    body, has_codes = payloads.compose(delivery, now)
+    """One try, once, outside of any transaction. What a receiver of codes says is dropped: it may repeat them."""
+    body = payloads.compose(delivery, now)
     check_no_transaction()
-    checkpoint("events.before_send")
     call = HttpCall(
         "POST",
         delivery.endpoint.url,
@@ -190,9 +188,8 @@ def send(delivery: WebhookDelivery, now: datetime, ca_file: str | None) -> Heard
         limit_bytes=ANSWER_BYTES,
     )
     answer = send_once(call, policy=endpoints.policy(), ca_file=ca_file)
-    checkpoint("events.after_send")
     heard = ladder.judge(answer, now)
-    return replace(heard, body=b"") if has_codes else heard
+    return replace(heard, body=b"") if delivery.endpoint.with_codes else heard
 
 
 def record(delivery: WebhookDelivery, heard: Heard, now: datetime) -> None:

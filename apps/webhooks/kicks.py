@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -35,12 +34,12 @@ _listening = Kept(_load_listening, timedelta(seconds=10))
 
 def follow_outbox(sender: type[OutboxEvent], event: OutboxEvent, **kwargs: Any) -> None:
     """Wake somebody up after the commit, if anybody wants this customer's events. Cannot harm the commit."""
-    transaction.on_commit(partial(_kick_for, event.customer_id, event.created_at), robust=True)
 
+    def kick_for_listeners() -> None:
+        if event.customer_id in _listening.get(event.created_at):
+            kick()
 
-def _kick_for(customer_id: int | None, now: datetime) -> None:
-    if customer_id in _listening.get(now):
-        kick()
+    transaction.on_commit(kick_for_listeners, robust=True)
 
 
 def kick_on_commit() -> None:

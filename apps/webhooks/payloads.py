@@ -19,13 +19,13 @@ CAUSE = "event"
 CODE_KINDS = frozenset({"order.completed", "order.partial"})
 
 
-def compose(delivery: WebhookDelivery, now: datetime) -> tuple[bytes, bool]:
-    """The body as JSON, and whether codes are in it. That they are is written into the order's story before."""
+def compose(delivery: WebhookDelivery, now: datetime) -> bytes:
+    """The body as JSON. Where codes are in it, the order's story says so before they leave."""
     event = delivery.event
     codes = codes_for(delivery, now)
     data = {**event.body, "codes": [_told(code) for code in codes]} if codes else event.body
     document = {"type": event.kind, "timestamp": event.created_at.isoformat(), "data": data}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(), bool(codes)
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def codes_for(delivery: WebhookDelivery, now: datetime) -> list[ShownCode]:

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from django.db import transaction
 
-from apps.common.checkpoints import checkpoint
 from apps.journal.models import OutboxEvent
 from apps.webhooks import kicks
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -27,7 +26,6 @@ def publish(now: datetime, batch: int = BATCH) -> int:
             return 0
         wanted = [new_delivery(endpoint, event, now) for endpoint, event in pairs(events)]
         WebhookDelivery.objects.bulk_create(wanted, ignore_conflicts=True)
-        checkpoint("events.before_publish")
         OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).update(published_at=now)
     return len(events)
 
