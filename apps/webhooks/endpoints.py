@@ -111,19 +111,27 @@ def _columns(wish: Wish) -> dict[str, object]:
     return {"url": wish.url, "description": wish.description, "kinds": kinds, "with_codes": wish.with_codes}
 
 
-def rotate_secret(endpoint: WebhookEndpoint, now: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A new secret, and until when the one before signs beside it."""
+
+    secret: str
+    old_until: datetime
+
+
+def rotate_secret(endpoint: WebhookEndpoint, now: datetime) -> Rotated:
     """A new secret, shown this once; the one before signs beside it for a day."""
-    secret = new_secret()
+    rotated = Rotated(new_secret(), now + OVERLAP)
     with transaction.atomic():
         locked = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
         _update(
             endpoint,
-            sealed_secret=seal_secret(secret),
+            sealed_secret=seal_secret(rotated.secret),
             sealed_old_secret=locked.sealed_secret,
-            old_secret_until=now + OVERLAP,
+            old_secret_until=rotated.old_until,
         )
     log.info("endpoint_secret_rotated", endpoint=endpoint.pk)
-    return secret
+    return rotated
 
 
 def pause(endpoint: WebhookEndpoint, why: WebhookEndpoint.Pause, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from django.db import models
 from django.db.models import Q
@@ -60,9 +61,10 @@ class WebhookEndpoint(models.Model):
         return f"endpoint {self.pk}"
 
     @property
-    def is_live(self) -> bool:
-        """Whether anything is sent there."""
-        return self.deleted_at is None and self.paused_at is None
+    def host(self) -> str:
+        """The address without its path, which may hold a secret of the receiver."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
 
 
 class WebhookDelivery(models.Model):
@@ -91,6 +93,7 @@ class WebhookDelivery(models.Model):
         indexes = [
             models.Index(fields=["endpoint", "-id"], name="delivery_by_endpoint"),
             models.Index(fields=["endpoint", "next_at"], condition=Q(state="waiting"), name="delivery_waiting"),
+            models.Index(fields=["-id"], condition=Q(state="dead"), name="delivery_dead"),
         ]
         constraints = [
             # An event is handed on once, however often handing on was begun.

@@ -31,8 +31,10 @@ def follow_provider_webhooks() -> None:
 
 
 @shared_task(name="apps.webhooks.tasks.deliver_events")
-def deliver_events() -> None:
-    """Hand on and send every event that is due."""
+def deliver_events() -> dict[str, int]:
+    """Hand on and send every event that is due; how many events and tries that were."""
     heartbeats.beat(BY_NAME[EVENTS].heartbeat, clock.now())
     ran = delivering.run(clock.now)
-    heartbeats.beat(BY_NAME[EVENTS].heartbeat, clock.now(), published=ran.published, tries=ran.tries)
+    told = {"published": ran.published, "tries": ran.tries}
+    heartbeats.beat(BY_NAME[EVENTS].heartbeat, clock.now(), **told)
+    return told

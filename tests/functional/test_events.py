@@ -277,7 +277,7 @@ class TestADelivery:
             endpoint, old = desk.endpoint(server.url)
             desk.order()
             desk.run()
-            new = endpoints.rotate_secret(endpoint, clock.now())
+            new = endpoints.rotate_secret(endpoint, clock.now()).secret
             desk.move(5)
             desk.run()
             retried = got(server)[1]
