@@ -17,7 +17,9 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from apps.common import clock
 from apps.common.guards import OpenTransaction
+from apps.journal.loops import last_beats
 from apps.journal.models import OutboxEvent
+from apps.ops import facts
 from apps.orders import machine
 from apps.orders.models import Order, OrderCode, OrderEvent
 from apps.orders.states import ExternalStatus, OrderStatus
@@ -29,6 +31,7 @@ from apps.webhooks.tasks import deliver_events
 from tests.factories import at_checkpoint, check_invariants, make_customer, story_of
 from tests.functional.core_fixtures import committed
 from tests.functional.event_fixtures import PIN, Desk, Got, desk, got, outcomes, receiver, states
+from tests.functional.ops_fixtures import run
 from tests.unit.loopback import OK, Peer, hang, make_certificate, reply
 
 __all__ = ["committed", "desk"]
@@ -598,3 +601,30 @@ class TestAnEndpoint:
         told = verified(secret, request)
         assert (told["type"], told["data"]) == ("endpoint.test", {"endpoint_id": endpoint.pk})
         assert states(other) == []
+
+
+class TestTheWatch:
+    def test_counts_what_is_late_and_not_what_waits_for_a_failing_endpoint(self, desk: Desk) -> None:
+        with receiver(BUSY) as server:
+            desk.endpoint(server.url)
+            desk.order()
+            assert facts.late_events(desk.move(30)) == facts.Waiting(1, 30.0)
+            publishing.publish(clock.now())
+            assert facts.late_events(desk.move(10)) == facts.Waiting(1, 10.0)
+            desk.run()
+        assert facts.late_events(desk.move(3600)) == facts.NOBODY
+
+    def test_tells_of_an_endpoint_that_the_hub_has_paused_until_it_is_served_again(self, desk: Desk) -> None:
+        endpoint, _ = desk.endpoint("http://127.0.0.1:9/")
+        endpoints.pause(endpoint, WebhookEndpoint.Pause.BY_HAND, clock.now())
+        assert facts.paused_endpoints() == ()
+        endpoints.resume(endpoint)
+        endpoints.pause(endpoint, WebhookEndpoint.Pause.GONE, clock.now())
+        customer = desk.shop.customer
+        assert facts.paused_endpoints() == (facts.EndpointFacts(endpoint.pk, customer.tenant_id, customer.pk),)
+        endpoints.delete(endpoint, clock.now())
+        assert facts.paused_endpoints() == ()
+
+    def test_hears_the_loop(self, desk: Desk) -> None:
+        assert run("deliver_events") == "handed on: 0, tries: 0\n"
+        assert last_beats()["events"] == clock.now()
