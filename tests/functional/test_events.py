@@ -533,13 +533,9 @@ class TestACode:
         context, ca_file = tls
         with receiver(tls=context) as server:
             desk.endpoint(server.url.replace("http:", "https:"), with_codes=True, kinds=["order.completed"])
-            for spoil in (
-                lambda order: OrderCode.objects.filter(order=order).update(is_quarantined=True),
-                lambda order: Order.objects.filter(pk=order.pk).update(status="refunded"),
-            ):
-                order = desk.sold()
-                spoil(order)
-                desk.run(ca_file=ca_file)
+            OrderCode.objects.filter(order=desk.sold()).update(is_quarantined=True)
+            Order.objects.filter(pk=desk.sold().pk).update(status="refunded")
+            desk.run(ca_file=ca_file)
         assert [request.told()["type"] for request in got(server)] == ["order.completed"] * 2
         assert PIN.encode() not in server.received
 

@@ -68,7 +68,7 @@ class TestAnEndpoint:
             "old_secret_until": None,
             "created_at": "2026-03-02T09:00:00Z",
         }
-        assert Webhook(secret)
+        assert Webhook(secret).sign("msg_1", clock.now(), "{}").startswith("v1,")
         assert response["Location"] == f"{ENDPOINTS}/{told['id']}"
         assert read(rest.get(response["Location"])) == told
         assert read(rest.get(ENDPOINTS)) == {"endpoints": [told]}
