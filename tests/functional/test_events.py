@@ -516,6 +516,16 @@ class TestACode:
         assert states(endpoint)[2] == ("order.completed", "delivered", 2)
         assert list(DeliveryTry.objects.order_by("pk").values_list("excerpt", flat=True)) == [""] * 4
 
+    def test_is_written_into_the_story_for_each_endpoint_that_got_it(self, desk: Desk, tls: Tls) -> None:
+        context, ca_file = tls
+        with receiver(tls=context) as server:
+            url = server.url.replace("http:", "https:")
+            wanted = [desk.endpoint(url, with_codes=True, kinds=["order.completed"])[0] for _ in range(2)]
+            order = desk.sold()
+            desk.run(ca_file=ca_file)
+        seen = OrderEvent.objects.filter(order=order, kind="codes_revealed").values_list("actor", flat=True)
+        assert sorted(seen) == sorted(f"endpoint {one.pk}" for one in wanted)
+
     def test_is_in_clear_in_no_table_and_in_no_line_of_the_log(
         self, desk: Desk, tls: Tls, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Response
 
 ORDERS = "/api/v1/orders"
+HOOKS = "/api/v1/webhook-endpoints"
 PUBG = {"package": "pubg-60", "fields": {"player_id": "P0001"}}
 
 
@@ -160,6 +161,7 @@ class TestPlacingAnOrder:
         assert created_at.endswith("Z")
         assert told == {
             "id": order.pk,
+            "version": 1,
             "status": "pending",
             "external_status": "not_sent",
             "reason": None,
@@ -876,6 +878,13 @@ class TestTheDescription:
             "/api/v1/quotes": ["post"],
             "/api/v1/wallet": ["get"],
             "/api/v1/wallet/statement": ["get"],
+            HOOKS: ["get", "post"],
+            f"{HOOKS}/{{endpoint_id}}": ["delete", "get", "patch"],
+            f"{HOOKS}/{{endpoint_id}}/rotate-secret": ["post"],
+            f"{HOOKS}/{{endpoint_id}}/test": ["post"],
+            f"{HOOKS}/{{endpoint_id}}/deliveries": ["get"],
+            f"{HOOKS}/{{endpoint_id}}/deliveries/{{delivery_id}}": ["get"],
+            f"{HOOKS}/{{endpoint_id}}/deliveries/{{delivery_id}}/resend": ["post"],
         }
         post = document["paths"][ORDERS]["post"]
         assert [(p["name"], p["required"]) for p in post["parameters"]] == [("Idempotency-Key", True)]
