@@ -165,6 +165,7 @@ CELERY_TASK_ROUTES = {
     "apps.providers.tasks.read_balances": {"queue": "notify"},
     "apps.providers.tasks.sync_catalogue": {"queue": "notify"},
     "apps.webhooks.tasks.follow_provider_webhooks": {"queue": "notify"},
+    "apps.webhooks.tasks.deliver_events": {"queue": "notify"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
@@ -212,6 +213,10 @@ EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
 EMAIL_TIMEOUT = 8
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orderhub@localhost")
+
+# --- events to customers
+
+EVENTS_TO_LOCAL = env.bool("EVENTS_TO_LOCAL", default=False)
 
 # --- languages, time, static files
 

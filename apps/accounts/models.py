@@ -238,10 +238,11 @@ class Scope(models.TextChoices):
     ORDERS = "orders", _("place orders, and read everything about them")
     READ = "read", _("read orders and packages")
     WALLET = "wallet", _("read the wallet")
+    WEBHOOKS = "webhooks", _("set up webhooks; with codes in them only together with orders")
 
 
 def every_scope() -> list[str]:
-    """What a key may do unless somebody takes it away."""
+    """What a key may do unless somebody takes it away. Webhooks outlive the key, so they are asked for expressly."""
     return [Scope.ORDERS.value, Scope.WALLET.value]
 
 

@@ -7,9 +7,13 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OutboxEvent(models.Model):
-    """An event for the outside, written in the transaction of the change it tells; delivered at least once, later."""
+    """An event for a customer, written in the transaction of the change it tells; delivered at least once, later.
+
+    `published_at`: when it was handed on to every endpoint of the customer that wants it.
+    """
 
     tenant_id = models.BigIntegerField()
+    customer_id = models.BigIntegerField(null=True, blank=True)
     kind = models.CharField(max_length=60)
     subject_kind = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()

@@ -12,7 +12,7 @@ from django.db.models import Count, Min, Sum
 
 from apps.common.kept import Kept
 from apps.journal.loops import BY_NAME, HOOKS, last_beats
-from apps.journal.models import Heartbeat
+from apps.journal.models import Heartbeat, OutboxEvent
 from apps.ops import answers, schedule
 from apps.ops.answers import Totals
 from apps.orders import local
@@ -24,6 +24,7 @@ from apps.providers.contract import Outcome
 from apps.providers.models import Integration
 from apps.providers.traffic_models import Breaker
 from apps.providers.troubles import TROUBLES
+from apps.webhooks.models import WebhookEndpoint, due_deliveries
 
 MONEY_CHECK = "money_check"
 """The heartbeat that says when all money was last recounted; its detail has the number of disagreements."""
@@ -73,6 +74,15 @@ class ShelfFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    """A customer's webhook endpoint that the hub has paused, because it took nothing or said that it is gone."""
+
+    pk: int
+    tenant_id: int
+    customer: int
+
+
+@dataclass(frozen=True, slots=True)
 class MoneyFacts:
     """What the last recount of all money found, and how long ago."""
 
@@ -86,7 +96,8 @@ class Facts:
 
     `loops`: seconds since each was heard of. `due`: what is due by kind of row. `at_risk`: micro-units of purchases in
     doubt by currency. `reviews` by reason. `transaction_s`: the oldest open one, None where the database does not
-    tell. `disabled`: entries of the schedule that do not run.
+    tell. `disabled`: entries of the schedule that do not run. `events`: what should have gone out to customers whose
+    endpoints take what they are sent.
     """
 
     now: datetime
@@ -101,6 +112,8 @@ class Facts:
     transaction_s: float | None
     disabled: tuple[str, ...]
     money: MoneyFacts | None
+    events: Waiting
+    paused_endpoints: tuple[EndpointFacts, ...]
     totals: Totals
 
 
@@ -120,6 +133,8 @@ def load_facts(now: datetime) -> Facts:
         transaction_s=oldest_transaction_s(),
         disabled=disabled_entries(),
         money=last_money_check(now),
+        events=late_events(now),
+        paused_endpoints=paused_endpoints(),
         totals=totals,
     )
 
@@ -224,6 +239,26 @@ def low_shelves(now: datetime) -> tuple[ShelfFacts, ...]:
 
 _low_shelves = Kept(low_shelves, timedelta(minutes=1))
 """Counting a stock reads all of it: once a minute is enough."""
+
+# --- events
+
+
+def late_events(now: datetime) -> Waiting:
+    """What lies in the outbox, and what is due for endpoints that are well; a failing one waits on purpose."""
+    outbox = OutboxEvent.objects.filter(published_at=None).aggregate(count=Count("pk"), first=Min("created_at"))
+    due = due_deliveries(now).filter(endpoint__failing_since=None)
+    deliveries = due.aggregate(count=Count("pk"), first=Min("next_at"))
+    ages = [seconds_since(found["first"], now) for found in (outbox, deliveries)]
+    return Waiting(outbox["count"] + deliveries["count"], max((age for age in ages if age is not None), default=None))
+
+
+def paused_endpoints() -> tuple[EndpointFacts, ...]:
+    """Endpoints that the hub has paused by itself; what a customer has paused is nobody's trouble."""
+    by_us = (WebhookEndpoint.Pause.GONE, WebhookEndpoint.Pause.FAILING)
+    paused = WebhookEndpoint.objects.filter(pause__in=by_us, deleted_at=None).order_by("pk")
+    rows = paused.values_list("pk", "customer__tenant_id", "customer_id")[:ONE_ACCOUNT]
+    return tuple(EndpointFacts(*row) for row in rows)
+
 
 # --- the machinery
 

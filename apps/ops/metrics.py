@@ -118,6 +118,7 @@ def of_facts(facts: Facts) -> Iterator[Metric]:
     yield from _of_loops(facts)
     yield from _of_orders(facts)
     yield from _of_accounts(facts)
+    yield from _of_events(facts)
     yield from _of_answers(facts.totals)
     yield from _of_asking()
     yield from _of_alerts()
@@ -172,6 +173,14 @@ def _of_accounts(facts: Facts) -> Iterator[Metric]:
     low = {(str(one.pk), one.kind): float(one.is_low) for one in shown}
     yield _gauge("hub_balance_low", "1 while our balance there is below the shop's limit.", low, labels)
     yield _gauge("hub_shelves_low", "Shelves of own stock that are low.", {(): float(len(facts.low_shelves))})
+
+
+def _of_events(facts: Facts) -> Iterator[Metric]:
+    waiting, oldest = {(): float(facts.events.count)}, {(): facts.events.oldest_s or 0.0}
+    yield _gauge("hub_events_waiting", "Events that should have gone out to customers.", waiting)
+    yield _gauge("hub_events_oldest_seconds", "For how long the first of them has waited.", oldest)
+    paused = {(): float(len(facts.paused_endpoints))}
+    yield _gauge("hub_endpoints_paused", "Webhook endpoints of customers that the hub has paused.", paused)
 
 
 def _of_answers(totals: Totals) -> Iterator[Metric]:

@@ -65,7 +65,15 @@ HOOKS = Periodic(
     queue="notify",
     says="Reads webhooks that a crash left unread, matches early ones, and asks more often where they fell silent.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS)
+EVENTS = Periodic(
+    name="deliver-events",
+    task="apps.webhooks.tasks.deliver_events",
+    every_s=5,
+    expires_s=5,
+    queue="notify",
+    says="Sends events to the webhooks of customers, and tries again what was not taken.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS)
 """Everything that beat runs."""
 
 

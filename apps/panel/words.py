@@ -259,6 +259,7 @@ CAUSES: Words = {
     "api": _("REST interface"),
     "client_api": _("client API"),
     "znet": _("ZNET interface"),
+    "event": _("webhook of the customer"),
 }
 
 OUTCOMES: Words = {

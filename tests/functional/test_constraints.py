@@ -14,7 +14,7 @@ from django.db.models import CheckConstraint, Model, UniqueConstraint
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, UsedNonce, User
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common.money import Money
-from apps.journal.models import AlertEpisode, AlertNotice, ProviderWebhook
+from apps.journal.models import AlertEpisode, AlertNotice, OutboxEvent, ProviderWebhook
 from apps.orders.models import (
     Approval,
     Attempt,
@@ -44,6 +44,7 @@ from apps.providers.models import Integration, PackageMapping, Route, StockCode,
 from apps.providers.traffic_models import Breaker
 from apps.wallet import ledger
 from apps.wallet.models import Account, ConfirmLimit, CreditChange, Entry, Transfer, WalletRequest
+from apps.webhooks.models import DeliveryTry, WebhookDelivery, WebhookEndpoint
 from tests.factories import START, Shop, make_customer, make_integration, make_shop, order_from
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
@@ -214,6 +215,17 @@ class World:
         """One message from the provider that is its own."""
         given = {"received_at": START, "body_digest": "d", "verdict": "verified", "event_key": "e", **fields}
         return ProviderWebhook.objects.create(integration_id=self.shop.integration.pk, **given)
+
+    def new_webhook(self, **fields: Any) -> WebhookEndpoint:
+        """A place of the customer's for events."""
+        given = {"url": "https://hooks.example.com/", "sealed_secret": "k1$x", "created_at": START, **fields}
+        return WebhookEndpoint.objects.create(customer=self.shop.customer, **given)
+
+    def new_delivery(self, endpoint: WebhookEndpoint, name: str = "a", **fields: Any) -> WebhookDelivery:
+        """The first event of the order on its way there."""
+        event = OutboxEvent.objects.filter(subject_kind="order", subject_id=self.order.pk).earliest("pk")
+        given = {"message_id": name, "next_at": START, "created_at": START, **fields}
+        return WebhookDelivery.objects.create(endpoint=endpoint, event=event, **given)
 
     def new_statement(self, **fields: Any) -> Statement:
         """One file of the account."""
@@ -467,6 +479,16 @@ REFUSED: dict[str, Refused] = {
     "alert_open_once": lambda w: [new_episode() for _ in range(2)],
     "alert_notice_once": lambda w: [new_notice(episode) for episode in [new_episode()] * 2],
     "alert_notice_occasion_known": lambda w: new_notice(new_episode(), occasion="often"),
+    # webhooks
+    "endpoint_codes_only_over_https": lambda w: w.new_webhook(with_codes=True, url="http://hooks.example.com/"),
+    "endpoint_paused_for_a_reason": lambda w: w.new_webhook(paused_at=START),
+    "delivery_once_per_endpoint": lambda w: [
+        w.new_delivery(endpoint, name) for endpoint in [w.new_webhook()] for name in "ab"
+    ],
+    "delivery_ended_or_waiting": lambda w: w.new_delivery(w.new_webhook(), state="dead"),
+    "try_taken_with_2xx": lambda w: DeliveryTry.objects.create(
+        delivery=w.new_delivery(w.new_webhook()), at=START, outcome="taken", http_status=302
+    ),
     # statements, notes and references
     "statement_once_per_content": lambda w: [w.new_statement() for _ in range(2)],
     "statement_ends_after_start": lambda w: w.new_statement(ends_at=START - timedelta(seconds=1)),

@@ -790,7 +790,7 @@ class TestTheDeadline:
             monitoring.sweep()
             stage.move(700)
         kinds = list(OutboxEvent.objects.filter(subject_id=order.pk).order_by("id").values_list("kind", flat=True))
-        assert kinds == ["order.pending", "order.processing", "order.review"]
+        assert kinds == ["order.pending", "order.processing", "order.held"]
 
 
 class TestTheQueueOfRecord:

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = [
     ("check-pending-orders-batch", 5, 5, "poll", True),
+    ("deliver-events", 5, 5, "notify", True),
     ("follow-provider-webhooks", 60, 60, "notify", True),
     ("heartbeat", 15, 15, "poll", True),
     ("plan-catalogue-syncs", 60, 60, "notify", True),
@@ -118,8 +119,10 @@ class TestTheCommand:
             "read-balances: created.",
             "plan-catalogue-syncs: created.",
             "follow-provider-webhooks: created.",
+            "deliver-events: created.",
             "name                        runs               queue   enabled  last run (written every 3 minutes)",
             "check-pending-orders-batch  every 5 seconds    poll    yes      never",
+            "deliver-events              every 5 seconds    notify  yes      never",
             "follow-provider-webhooks    every 60 seconds   notify  yes      never",
             "heartbeat                   every 15 seconds   poll    yes      never",
             "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
@@ -139,6 +142,7 @@ class TestTheCommand:
         disable_sweep()
         assert run("setup_periodic_task", "--show").splitlines()[1:] == [
             "check-pending-orders-batch  every 5 seconds    poll    NO       never",
+            "deliver-events              every 5 seconds    notify  yes      never",
             "follow-provider-webhooks    every 60 seconds   notify  yes      never",
             "heartbeat                   every 15 seconds   poll    yes      2026-01-02 03:04:05 UTC",
             "plan-catalogue-syncs        every 60 seconds   notify  yes      never",

@@ -31,6 +31,7 @@ LINES = "tests/unit/test_statement_lines.py"
 ODD = "tests/functional/test_odd_worlds.py"
 RESTORED = "tests/functional/test_restored.py"
 ALERTS = "tests/functional/test_alerts.py"
+EVENTS = "tests/functional/test_events.py"
 
 Cover = tuple[str, ...] | str
 """Node ids of tests, or the reason in a sentence: `not yet: ...` where it can be tested and is not."""
@@ -61,7 +62,10 @@ COVERAGE: dict[str, Cover] = {
     "C15": (CRASH, f"{MONITORING}::TestTheQueueOfRecord::test_is_enough_when_every_message_is_lost"),
     "C16": (CRASH, f"{MONITORING}::TestAClaim::test_lapses_with_its_lease"),
     "C17": (CRASH, STATEFUL),
-    "C18": "not yet: the events lie in the outbox with the change that they tell, but nothing sends them to customers.",
+    "C18": (
+        f"{EVENTS}::TestADelivery::test_that_a_dead_process_began_is_made_by_another",
+        f"{EVENTS}::TestHandingOn::test_goes_on_where_a_crash_left_it",
+    ),
     # provider and network
     "P1": (
         "tests/proof/test_fault_proxy.py::TestAPurchase::test_that_no_connection_carries_is_not_sent_and_goes_later",
