@@ -65,7 +65,15 @@ HOOKS = Periodic(
     queue="notify",
     says="Reads webhooks that a crash left unread, matches early ones, and asks more often where they fell silent.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS)
+SANDBOXES = Periodic(
+    name="refresh-sandboxes",
+    task="apps.orders.tasks.refresh_sandboxes",
+    every_s=3600,
+    expires_s=3600,
+    queue="notify",
+    says="Copies goods and prices into the sandboxes of test keys, and fills up their play money.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, SANDBOXES)
 """Everything that beat runs."""
 
 
