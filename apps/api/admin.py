@@ -46,7 +46,16 @@ class ApiKeyAdmin(TenantAdmin):
     form = ApiKeyForm
     tenant_path = "customer__tenant"
     frozen_fields = ("customer", "public_id", "created_at", "last_used_at")
-    list_display = ["public_id", "customer", "is_test", "label", "is_active", "created_at", "last_used_at", "expires_at"]
+    list_display = [
+        "public_id",
+        "customer",
+        "is_test",
+        "label",
+        "is_active",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+    ]
     list_filter = [tenant_filter("customer__tenant"), "is_active"]
     search_fields = ["public_id", "label", "customer__name"]
     autocomplete_fields = ["customer"]

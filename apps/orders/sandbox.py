@@ -74,7 +74,9 @@ def copy_shop(shop: Tenant, now: datetime) -> Tenant:
     """The shop's sandbox, made where there is none, with the goods and prices that the shop has now."""
     settings = values_of(shop, SHOP_FIELDS)
     named = {"name": f"{shop.name[:100]} (sandbox)", "slug": f"sandbox-of-{shop.pk}"}
-    sandbox, is_new = Tenant.objects.update_or_create(sandbox_of=shop, defaults=settings, create_defaults=settings | named)
+    sandbox, is_new = Tenant.objects.update_or_create(
+        sandbox_of=shop, defaults=settings, create_defaults=settings | named
+    )
     groups = _copy_groups(shop, sandbox)
     for currency in _currencies(shop):
         name = f"Sandbox {currency}"

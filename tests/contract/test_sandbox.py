@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,15 @@ class TestTheRecipient:
 
     def test_is_asked_for_nothing_else(self) -> None:
         assert not Sandbox.option_fields
+
+
+class TestTheDocuments:
+    def test_have_every_fate_with_its_time(self) -> None:
+        docs = Path(__file__).parents[2] / "docs"
+        page, api = ((docs / name).read_text() for name in ("providers/sandbox.md", "API.md"))
+        rows = dict(re.findall(r"^\| `([0-9]{4})` \| (.*) \|$", page, re.MULTILINE))
+        assert list(rows) == list(FATES)
+        for ending, fate in FATES.items():
+            assert (f"after {fate.after_s:g} s" in rows[ending]) is (fate.later is not None), ending
+            (cell,) = re.findall(rf"\| `{ending}` \| ([^|]*) \|", api)
+            assert (f"after {fate.after_s:g} s" in cell) is (fate.later is not None), ending
