@@ -38,8 +38,8 @@ from tests.factories import (
     pins_of,
     standing_of,
 )
-from tests.functional.door_buyers import SmmBuyer, ZnetBuyer
 from tests.functional.core_fixtures import committed, simulator, stage
+from tests.functional.door_buyers import SmmBuyer, ZnetBuyer
 from tests.functional.test_rest_orders import ORDERS, Rest, read
 
 __all__ = ["committed", "simulator", "stage"]
