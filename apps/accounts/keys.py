@@ -42,7 +42,8 @@ class AlreadyReplaced(Exception):
 def issue_key(customer: Customer, now: datetime, label: str = "", **rights: Any) -> tuple[ApiKey, str]:
     """A new key for `customer` and its full text `hub_<id>.<secret>`, which is shown this once and never stored.
 
-    That of a sandbox's customer is `hub_test_<id>.<secret>`. `rights` are fields of `ApiKey`; those that are not given are the model's.
+    That of a sandbox's customer is `hub_test_<id>.<secret>`. `rights` are fields of `ApiKey`; those that are not
+    given are the model's.
     """
     prefix = TEST_PREFIX if customer.tenant.is_sandbox else PREFIX
     public_id = f"{prefix}{secrets.token_hex(8)}"[:KEY_ID_CHARS]

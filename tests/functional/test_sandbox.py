@@ -15,7 +15,7 @@ from apps.accounts.keys import find_key, issue_key
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
 from apps.catalog.models import MarginRule, Package, PackagePrice, Product
 from apps.common import clock
-from apps.common.money import to_micros
+from apps.common.money import Money, to_micros
 from apps.ops import facts, health
 from apps.orders import reports, sandbox, services
 from apps.orders.creation import NewOrder, create_order
@@ -27,6 +27,7 @@ from apps.orders.tasks import refresh_sandboxes
 from apps.providers.adapters.sandbox import FATES
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
+from apps.wallet.statement import Period
 from tests.factories import (
     Shop,
     Stage,
@@ -187,7 +188,7 @@ class TestTheSandbox:
         ledger.withdrawal(
             double.tenant_id,
             double.pk,
-            ledger.Money(to_micros("95000"), "TRY"),
+            Money(to_micros("95000"), "TRY"),
             key="w",
             reason="x",
             actor="x",
@@ -265,7 +266,7 @@ class TestEveryDoor:
         twin = replace(shop, package=Package.objects.get(tenant__sandbox_of=shop.tenant))
         told = [read(Rest(key).order(body_for(twin, new_player())), 201)["status"]]
         told.append(ZnetBuyer(twin, key).place()[:3])
-        params = {"qty": 1, "order_uuid": uuid.uuid4(), "player_id": new_player()}
+        params = {"qty": "1", "order_uuid": str(uuid.uuid4()), "player_id": new_player()}
         address = f"/client/api/newOrder/{twin.package.pk}/params"
         told.append(Client().get(address, params, headers={"api-token": key}).json()["status"])
         if not needs_code:
@@ -341,6 +342,6 @@ class TestWhatIsCounted:
         assert [account.kind for account in read_facts.accounts] == ["znet"]
         work = health.measure_work(now)
         assert (work.open_orders, work.in_review, work.in_doubt) == (0, 0, 0)
-        everything = reports.Period(None, None, UTC)
+        everything = Period(None, None, UTC)
         assert list(reports.settled_orders(shop.tenant.pk, everything)) == []
         assert sandbox.refresh_sandboxes(now) == 1
