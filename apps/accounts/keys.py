@@ -16,7 +16,11 @@ from apps.accounts.models import ApiKey, Customer, Scope
 from apps.common.crypto import hash_api_secret, seal_text
 
 PREFIX = "hub_"
-FORM = re.compile(r"hub_[0-9a-f]{1,20}\.[A-Za-z0-9_-]{1,100}")
+TEST_PREFIX = "hub_test_"
+"""How the key of a sandbox begins, so that people tell it from a live one."""
+
+FORM = re.compile(r"hub_(?:test_)?[0-9a-f]{1,20}\.[A-Za-z0-9_-]{1,100}")
+KEY_ID_CHARS = 24
 LAST_USED_EVERY = timedelta(minutes=1)
 
 OVERLAP = timedelta(days=1)
@@ -38,9 +42,11 @@ class AlreadyReplaced(Exception):
 def issue_key(customer: Customer, now: datetime, label: str = "", **rights: Any) -> tuple[ApiKey, str]:
     """A new key for `customer` and its full text `hub_<id>.<secret>`, which is shown this once and never stored.
 
-    `rights` are fields of `ApiKey`; those that are not given are the model's.
+    That of a sandbox's customer is `hub_test_<id>.<secret>`. `rights` are fields of `ApiKey`; those that are not
+    given are the model's.
     """
-    public_id = PREFIX + secrets.token_hex(8)
+    prefix = TEST_PREFIX if customer.tenant.is_sandbox else PREFIX
+    public_id = f"{prefix}{secrets.token_hex(8)}"[:KEY_ID_CHARS]
     secret = secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
         customer=customer,

@@ -281,7 +281,7 @@ def money(now: datetime) -> list[Finding]:
 def packages(now: datetime) -> list[Finding]:
     """Each package that is on sale can be delivered."""
     on_sale = Package.objects.select_related("product", "tenant").filter(is_active=True, product__is_active=True)
-    packages = list(on_sale.filter(tenant__is_active=True).order_by("pk"))
+    packages = list(on_sale.filter(tenant__is_active=True, tenant__sandbox_of=None).order_by("pk"))
     findings = []
     for sale in look_at(packages, now):
         missing = missing_for_sale(sale)

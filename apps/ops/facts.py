@@ -1,4 +1,7 @@
-"""What alerts and metrics are made of: one view of the whole installation, read cheaply. No names, no secrets."""
+"""What alerts and metrics are made of: one view of the whole installation, read cheaply. No names, no secrets.
+
+Orders and accounts of sandboxes are left out: whatever test keys do there, nobody is called for it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 
+from apps.accounts.models import sandboxes
 from apps.common.kept import Kept
 from apps.journal.loops import BY_NAME, HOOKS, last_beats
 from apps.journal.models import Heartbeat, OutboxEvent
@@ -144,12 +148,16 @@ def seconds_since(at: datetime | None, now: datetime) -> float | None:
     return None if at is None else round(max((now - at).total_seconds(), 0.0), 1)
 
 
+def _real_accounts() -> QuerySet[Integration]:
+    return Integration.objects.exclude(tenant__in=sandboxes())
+
+
 # --- orders
 
 
 def due_rows(now: datetime) -> dict[str, Waiting]:
     """What is due by kind of row: the index by lane is asked lane by lane, so what is not due yet is not read."""
-    lanes = [0, *Integration.objects.values_list("pk", flat=True)]
+    lanes = [0, *_real_accounts().values_list("pk", flat=True)]
     due = DueCheck.objects.filter(lane__in=lanes, next_at__lte=now).order_by()
     found = {
         row["kind"]: Waiting(row["count"], seconds_since(row["first"], now))
@@ -160,28 +168,33 @@ def due_rows(now: datetime) -> dict[str, Waiting]:
 
 def open_orders() -> dict[str, int]:
     """Open orders by status."""
-    counted = Order.objects.filter(status__in=OPEN_ORDERS).order_by().values_list("status").annotate(n=Count("pk"))
+    real = Order.objects.filter(status__in=OPEN_ORDERS).exclude(tenant__in=sandboxes())
+    counted = real.order_by().values_list("status").annotate(n=Count("pk"))
     found = dict(counted)
     return {str(status): found.get(status, 0) for status in OPEN_ORDERS}
 
 
 def in_doubt(now: datetime) -> Waiting:
     """Purchases of which nobody knows whether they were made."""
-    row = Attempt.objects.filter(state=AttemptState.IN_DOUBT).aggregate(count=Count("pk"), first=Min("doubt_since"))
+    real = Attempt.objects.filter(state=AttemptState.IN_DOUBT, integration__in=_real_accounts())
+    row = real.aggregate(count=Count("pk"), first=Min("doubt_since"))
     return Waiting(row["count"], seconds_since(row["first"], now))
 
 
 def at_risk() -> dict[str, int]:
     """The customers' money that is held for purchases in doubt, by currency."""
     held = AttemptUnit.objects.filter(
-        attempt__state=AttemptState.IN_DOUBT, holds=True, unit__status=UnitStatus.HELD
+        attempt__state=AttemptState.IN_DOUBT,
+        attempt__integration__in=_real_accounts(),
+        holds=True,
+        unit__status=UnitStatus.HELD,
     ).order_by()
     return dict(held.values_list("unit__order__currency").annotate(sum=Sum("unit__amount_micros")))
 
 
 def reviews(now: datetime) -> dict[str, Waiting]:
     """Orders that a person must look at, by reason; their age counts from their last change."""
-    waiting = Order.objects.filter(status=OrderStatus.REVIEW).order_by()
+    waiting = Order.objects.filter(status=OrderStatus.REVIEW).exclude(tenant__in=sandboxes()).order_by()
     return {
         row["reason"]: Waiting(row["count"], seconds_since(row["first"], now))
         for row in waiting.values("reason").annotate(count=Count("pk"), first=Min("updated_at"))
@@ -193,7 +206,7 @@ def reviews(now: datetime) -> dict[str, Waiting]:
 
 def accounts(now: datetime, totals: Totals) -> tuple[AccountFacts, ...]:
     """Every enabled account of an active shop."""
-    used = Integration.objects.filter(is_enabled=True, tenant__is_active=True).order_by("pk")[:ONE_ACCOUNT]
+    used = _real_accounts().filter(is_enabled=True, tenant__is_active=True).order_by("pk")[:ONE_ACCOUNT]
     breakers = Breaker.objects.in_bulk()
     low = set(AccountWatch.objects.filter(low_since__isnull=False).values_list("pk", flat=True))
     hooks = Heartbeat.objects.filter(name=BY_NAME[HOOKS].heartbeat).first()

@@ -73,7 +73,15 @@ EVENTS = Periodic(
     queue="notify",
     says="Sends events to the webhooks of customers, and tries again what was not taken.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS)
+SANDBOXES = Periodic(
+    name="refresh-sandboxes",
+    task="apps.orders.tasks.refresh_sandboxes",
+    every_s=3600,
+    expires_s=3600,
+    queue="notify",
+    says="Copies goods and prices into the sandboxes of test keys, and fills up their play money.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS, SANDBOXES)
 """Everything that beat runs."""
 
 

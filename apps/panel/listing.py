@@ -36,8 +36,8 @@ YES = "1"
 class Wanted:
     """What the person asked to see: exactly the query string, so that an address can be given to a colleague.
 
-    `since` and `until` are days of the shop; `hours` shows orders that are older; `unsent` and `no_pin` are "1" or
-    empty.
+    `since` and `until` are days of the shop; `hours` shows orders that are older; `unsent`, `no_pin` and
+    `sandbox` are "1" or empty; `sandbox` shows the orders of test keys, and no others.
     """
 
     status: str = ""
@@ -50,6 +50,7 @@ class Wanted:
     hours: int | None = None
     unsent: str = ""
     no_pin: str = ""
+    sandbox: str = ""
     term: str = ""
     before: int | None = None
 
@@ -68,6 +69,7 @@ class Wanted:
             hours=_hours(query.get("hours", "")),
             unsent=YES if query.get("unsent") == YES else "",
             no_pin=YES if query.get("no_pin") == YES else "",
+            sandbox=YES if query.get("sandbox") == YES else "",
             term=read_term(query),
             before=as_id(query.get("before", "")),
         )

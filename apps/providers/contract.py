@@ -393,6 +393,15 @@ class LocalAdapter(Kind, Protocol):
         ...
 
 
+@runtime_checkable
+class AskedLocalAdapter(LocalAdapter, Protocol):
+    """A kind without a wire that knows more of a purchase later: it is asked when the attempt's row is due."""
+
+    def answer(self, account: Account, request: PlaceRequest, age_s: float) -> Result:
+        """What became of a purchase that was made `age_s` seconds ago."""
+        ...
+
+
 class Adapter(Kind, Protocol):
     """One protocol of a provider with a wire."""
 

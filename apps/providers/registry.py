@@ -10,6 +10,7 @@ from apps.providers.adapters.client_api import CAPS, ClientApi
 from apps.providers.adapters.digiflazz import Digiflazz
 from apps.providers.adapters.manual import Manual
 from apps.providers.adapters.reloadly import Reloadly
+from apps.providers.adapters.sandbox import Sandbox
 from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
@@ -29,7 +30,11 @@ ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "internal": ClientApi("internal", "Another shop of this system", INTERNAL, carries_path=True),
     "stock": Stock(),
     "manual": Manual(),
+    "sandbox": Sandbox(),
 }
+
+SANDBOX = Sandbox.kind
+"""The kind that pretends: for the sandbox of a shop, which nothing else is for."""
 
 
 class UnknownKind(LookupError):
@@ -97,5 +102,5 @@ def missing_ids(adapter: Kind, product: Mapping[str, str]) -> list[str]:
 
 
 def kind_choices() -> list[tuple[str, str]]:
-    """Kind and label of every adapter, for the choices of a form field."""
-    return [(kind, adapter.label) for kind, adapter in ADAPTERS.items()]
+    """Kind and label of every adapter that an account may be made of, for the choices of a form field."""
+    return [(kind, adapter.label) for kind, adapter in ADAPTERS.items() if kind != SANDBOX]

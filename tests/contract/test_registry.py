@@ -17,6 +17,7 @@ from apps.providers.checks import kinds_are_declared
 from apps.providers.contract import PollPlan
 from apps.providers.registry import (
     ADAPTERS,
+    SANDBOX,
     NoWire,
     UnknownKind,
     has_wire,
@@ -121,7 +122,7 @@ class TestLoadAdapter:
 
     def test_says_which_kinds_have_a_wire(self) -> None:
         assert has_wire("znet")
-        assert LOCAL == ["stock", "manual"]
+        assert LOCAL == ["stock", "manual", "sandbox"]
 
     def test_loads_a_wire_only_where_there_is_one(self) -> None:
         assert load_wired("znet") is ADAPTERS["znet"]
@@ -133,7 +134,9 @@ class TestLoadAdapter:
 class TestKindChoices:
     def test_lists_kind_and_label(self) -> None:
         assert ("znet", "ZNET (PIN)") in kind_choices()
-        assert len(kind_choices()) == len(ADAPTERS)
+
+    def test_lists_every_kind_but_the_sandbox_which_nobody_makes_by_hand(self) -> None:
+        assert [kind for kind, _ in kind_choices()] == [kind for kind in ADAPTERS if kind != SANDBOX]
 
 
 CAPS = ADAPTERS["znet"].caps
