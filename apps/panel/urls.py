@@ -1,19 +1,23 @@
 """URLs of the operator pages."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from apps.panel import (
+    account_views,
     alert_views,
+    audit_views,
     by_hand,
     catalogue_views,
     dashboard,
     decision_views,
+    member_views,
     new_order,
     order_views,
     provider_views,
     report_views,
     shelves,
+    sign_in_views,
     statement_views,
     views,
     wallet_views,
@@ -21,7 +25,22 @@ from apps.panel import (
 
 app_name = "panel"
 urlpatterns = [
-    path("login/", LoginView.as_view(template_name="panel/login.html", redirect_authenticated_user=True), name="login"),
+    path("login/", sign_in_views.SignInView.as_view(), name="login"),
+    path("login/second/", sign_in_views.second_factor_page, name="second_factor"),
+    path("login/second/set-up/", sign_in_views.second_factor_set_up, name="second_factor_set_up"),
+    path("login/forgotten/", sign_in_views.password_forgotten, name="password_forgotten"),
+    path("login/new/<str:uidb64>/<str:token>/", sign_in_views.NewPasswordView.as_view(), name="password_new"),
+    path("invitations/<str:token>/", sign_in_views.join, name="join"),
+    path("account/", account_views.account, name="account"),
+    path("account/password/", account_views.password, name="password"),
+    path("account/mail/", account_views.mail, name="mail"),
+    path("account/recovery/", account_views.recovery, name="recovery"),
+    path("account/second-factor/off/", account_views.second_factor_off, name="second_factor_off"),
+    path("account/browsers/end/", account_views.sessions_end, name="sessions_end"),
+    path("account/browsers/<int:sign_in_id>/end/", account_views.session_end, name="session_end"),
+    path("changes/", audit_views.audit, name="audit"),
+    path("members/", member_views.members, name="members"),
+    path("members/invitations/<int:invitation_id>/withdraw/", member_views.invitation_withdraw, name="withdraw"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", views.orders, name="orders"),
     path("alerts/", alert_views.alerts, name="alerts"),

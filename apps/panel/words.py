@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from apps.common.wire import MaybeSentReason, NotSentReason
+from apps.journal import audit
 from apps.orders.decisions import Said
 from apps.orders.statement_models import BreakEnd
 from apps.providers.contract import Outcome
@@ -469,3 +470,28 @@ BREAK_EVENTS: Words = {
     **{str(value): label for value, label in BreakEnd.choices},
 }
 """The lines of a difference's story."""
+
+ACTIONS: Words = {
+    audit.Action.CREATED: _("created"),
+    audit.Action.CHANGED: _("changed"),
+    audit.Action.DELETED: _("deleted"),
+    audit.Action.SIGNED_IN: _("signed in"),
+    audit.Action.SIGN_IN_FAILED: _("could not sign in"),
+    audit.Action.SIGNED_OUT: _("signed out"),
+    audit.Action.SESSION_ENDED: _("signed out other browsers"),
+    audit.Action.PASSWORD_CHANGED: _("changed the password"),
+    audit.Action.PASSWORD_RESET: _("chose a new password by a mailed link"),
+    audit.Action.FACTOR_ON: _("switched the second factor on"),
+    audit.Action.FACTOR_OFF: _("switched the second factor off"),
+    audit.Action.RECOVERY_USED: _("signed in with a recovery code"),
+    audit.Action.RECOVERY_RENEWED: _("made new recovery codes"),
+    audit.Action.UNLOCKED: _("was let in again"),
+    audit.Action.INVITED: _("invited"),
+    audit.Action.INVITATION_WITHDRAWN: _("withdrew an invitation"),
+    audit.Action.JOINED: _("joined by an invitation"),
+    audit.Action.KEY_REPLACED: _("replaced a key"),
+    audit.Action.SIGNING_DEMANDED: _("demanded signed requests"),
+    audit.Action.BREAKER_TRIPPED: _("stopped sending to the account"),
+    audit.Action.BREAKER_CLOSED: _("let the account be sent to again"),
+}
+"""What is recorded about the set-up and about signing in."""
