@@ -78,7 +78,7 @@ def begin(user: User, now: datetime) -> str:
 
 def picture_of(user: User, secret: str) -> str:
     """The QR code of the secret as inline SVG. Keep it out of logs."""
-    address = pyotp.TOTP(secret).provisioning_uri(user.get_username(), issuer_name=ISSUER)
+    address = pyotp.TOTP(secret).provisioning_uri(name=user.get_username(), issuer_name=ISSUER)
     return segno.make(address, error="m").svg_inline(scale=5, border=3, light="white")
 
 

@@ -65,7 +65,15 @@ HOOKS = Periodic(
     queue="notify",
     says="Reads webhooks that a crash left unread, matches early ones, and asks more often where they fell silent.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS)
+BULK = Periodic(
+    name="run-bulk-actions",
+    task="apps.orders.tasks.run_bulk_actions",
+    every_s=30,
+    expires_s=30,
+    queue="notify",
+    says="Goes on with decisions about many orders whose worker died or whose message was lost.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, BULK)
 """Everything that beat runs."""
 
 

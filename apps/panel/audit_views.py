@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.models import Membership
 from apps.accounts.security_models import Invitation
-from apps.journal.audit import WATCHED, Action
+from apps.journal.audit import WATCHED
 from apps.journal.models import AuditEntry
 from apps.panel import words
 from apps.panel.listing import as_id, day_of, midnight
@@ -51,7 +51,7 @@ class Wanted:
         kind, action = query.get("kind", ""), query.get("action", "")
         return cls(
             kind=kind if kind in kinds() else "",
-            action=action if action in Action else "",
+            action=action if action in words.ACTIONS else "",
             actor=query.get("actor", "").replace("\x00", "").strip()[:150],
             since=day_of(query.get("since", "")),
             until=day_of(query.get("until", "")),

@@ -369,6 +369,7 @@ ANSWERS: Words = {
     Said.SENT: _("Sent now. What came back: %(detail)s."),
     Said.NOT_SENT: _("Not sent. %(detail)s"),
     Said.ASKED: _("The provider was asked and answered: %(detail)s."),
+    Said.PLANNED: _("It is due now: the hub sends or asks within the account's budget."),
     Said.TOO_SOON: _("The provider was asked a moment ago. Wait a few seconds."),
     Said.BEING_SENT: _("It is being sent at this moment. Nothing was asked."),
     Said.BUSY: _("Another process is asking at this moment. Nothing was asked twice."),
