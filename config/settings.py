@@ -163,6 +163,7 @@ CELERY_TASK_ROUTES = {
     "apps.orders.tasks.dispatch_order": {"queue": "dispatch"},
     "apps.orders.tasks.check_order_status": {"queue": "check"},
     "apps.orders.tasks.check_pending_orders_batch": {"queue": "poll"},
+    "apps.orders.tasks.run_bulk_actions": {"queue": "notify"},
     "apps.ops.tasks.heartbeat": {"queue": "poll"},
     "apps.providers.tasks.plan_syncs": {"queue": "notify"},
     "apps.providers.tasks.read_balances": {"queue": "notify"},

@@ -97,6 +97,7 @@ def record(
 ) -> None:
     """Append one entry. `actor` is the person of the request where it is not given, nobody in a command."""
     author = _author.get()
+    stored = type(subject)._default_manager.filter(pk=subject.pk).first()  # typed as the database types it
     name = actor if actor is not None else (author.name() if author else "")
     AuditEntry.objects.create(
         tenant_id=tenant_id,
@@ -105,7 +106,7 @@ def record(
         action=action,
         subject_kind=subject._meta.model_name or "",
         subject_id=subject.pk,
-        subject=str(subject)[:200],
+        subject=str(stored or subject)[:200],
         changes={field: list(sides) for field, sides in (changes or {}).items()},
         address=author.address[:45] if author else "",
     )

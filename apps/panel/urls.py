@@ -83,6 +83,7 @@ urlpatterns = [
     path("providers/<int:account_id>/live/", provider_views.provider_live, name="provider_live"),
     path("providers/<int:account_id>/watch/", provider_views.provider_watch, name="provider_watch"),
     path("providers/<int:account_id>/resume/", provider_views.provider_resume, name="provider_resume"),
+    path("providers/<int:account_id>/orders/<slug:step>/", provider_views.provider_stop, name="provider_stop"),
     path("providers/<int:account_id>/diagnose/", provider_views.provider_diagnose, name="provider_diagnose"),
     path("providers/<int:account_id>/webhooks/", provider_views.provider_hook_rotate, name="provider_hook_rotate"),
     path("providers/<int:account_id>/sync/", provider_views.provider_sync, name="provider_sync"),

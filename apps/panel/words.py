@@ -41,6 +41,7 @@ REASONS: Words = {
     "waiting:no_route": _("Waits: the package has no usable route."),
     "waiting:pin": _("Delivered at the provider; the PIN has not come yet, and the money stays held."),
     "waiting:provider_paused": _("Waits: the provider account is paused after a trouble on our side there."),
+    "waiting:provider_stopped": _("Waits: somebody has stopped new orders to the provider account."),
     "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
     "waiting:rate_missing": _("Waits: there is no exchange rate from the provider's currency to the order's."),
     "waiting:rate_stale": _("Waits: the exchange rate to the order's currency is too old."),
@@ -65,6 +66,7 @@ REASONS: Words = {
 PASSED_OVER: Words = {
     "balance_too_low": _("our money there is too little, with what is on its way"),
     "breaker_open": _("has not answered"),
+    "provider_stopped": _("somebody has stopped new orders there"),
     "budget": _("takes no more requests at the moment"),
     "cost_above_price": _("costs more than it brings"),
     "credentials_missing": _("credentials not complete"),

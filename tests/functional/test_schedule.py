@@ -28,6 +28,7 @@ FIRST = [
     ("heartbeat", 15, 15, "poll", True),
     ("plan-catalogue-syncs", 60, 60, "notify", True),
     ("read-balances", 300, 300, "notify", True),
+    ("run-bulk-actions", 30, 30, "notify", True),
 ]
 
 
@@ -118,12 +119,14 @@ class TestTheCommand:
             "read-balances: created.",
             "plan-catalogue-syncs: created.",
             "follow-provider-webhooks: created.",
+            "run-bulk-actions: created.",
             "name                        runs               queue   enabled  last run (written every 3 minutes)",
             "check-pending-orders-batch  every 5 seconds    poll    yes      never",
             "follow-provider-webhooks    every 60 seconds   notify  yes      never",
             "heartbeat                   every 15 seconds   poll    yes      never",
             "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
             "read-balances               every 300 seconds  notify  yes      never",
+            "run-bulk-actions            every 30 seconds   notify  yes      never",
         ]
 
     def test_shows_without_installing(self) -> None:
@@ -143,6 +146,7 @@ class TestTheCommand:
             "heartbeat                   every 15 seconds   poll    yes      2026-01-02 03:04:05 UTC",
             "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
             "read-balances               every 300 seconds  notify  yes      never",
+            "run-bulk-actions            every 30 seconds   notify  yes      never",
         ]
 
     def test_reports_the_same_task_under_another_name_and_leaves_it(self) -> None:
