@@ -97,7 +97,7 @@ def record(
 ) -> None:
     """Append one entry. `actor` is the person of the request where it is not given, nobody in a command."""
     author = _author.get()
-    stored = type(subject)._default_manager.filter(pk=subject.pk).first()  # typed as the database types it
+    stored = subject._meta.model._default_manager.filter(pk=subject.pk).first()  # typed as the database types it
     name = actor if actor is not None else (author.name() if author else "")
     AuditEntry.objects.create(
         tenant_id=tenant_id,
