@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import SetPasswordMixin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -23,7 +22,7 @@ from apps.accounts.models import User
 from apps.common import clock
 from apps.journal import audit
 from apps.journal.audit import Action
-from apps.panel.sign_in_views import check_password, password_field
+from apps.panel.sign_in_views import PasswordMixin, check_password, password_field
 from apps.panel.views import person_of
 
 
@@ -41,10 +40,10 @@ class ProofForm(forms.Form):
         return check_password(self.request, person_of(self.request), self.cleaned_data["password"])
 
 
-class PasswordForm(ProofForm, SetPasswordMixin):
+class PasswordForm(ProofForm, PasswordMixin):
     """A new password in place of the old one, and an e-mail address for the day it is forgotten."""
 
-    password1, password2 = SetPasswordMixin.create_password_fields(
+    password1, password2 = PasswordMixin.create_password_fields(
         gettext_lazy("New password"), gettext_lazy("New password once more")
     )
 

@@ -31,7 +31,8 @@ PAGE = 50
 
 def kinds() -> dict[str, type[Model]]:
     """The tables that entries are about, by the word that is stored."""
-    return {str(model._meta.model_name): model for model in (*WATCHED, Invitation)}
+    models: list[type[Model]] = [*WATCHED, Invitation]
+    return {str(model._meta.model_name): model for model in models}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Wanted:
         kind, action = query.get("kind", ""), query.get("action", "")
         return cls(
             kind=kind if kind in kinds() else "",
-            action=action if action in words.ACTIONS else "",
+            action=action if action in words.RECORDED else "",
             actor=query.get("actor", "").replace("\x00", "").strip()[:150],
             since=day_of(query.get("since", "")),
             until=day_of(query.get("until", "")),
@@ -97,7 +98,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         "kinds": sorted(
             ((name, capfirst(model._meta.verbose_name)) for name, model in kinds().items()), key=lambda one: one[1]
         ),
-        "actions": words.ACTIONS.items(),
+        "actions": words.RECORDED.items(),
     }
     with timezone.override(zone):
         return render(request, "panel/audit.html", context)
@@ -134,7 +135,7 @@ def as_row(entry: AuditEntry) -> Row:
     model = kinds().get(entry.subject_kind)
     return Row(
         entry,
-        words.say(words.ACTIONS, entry.action),
+        words.say(words.RECORDED, entry.action),
         kind_in_words(entry.subject_kind),
         [(label_of(model, name), sides[0], sides[1]) for name, sides in entry.changes.items()],
     )
@@ -143,7 +144,7 @@ def as_row(entry: AuditEntry) -> Row:
 def kind_in_words(name: str) -> str:
     """What people call a table."""
     model = kinds().get(name)
-    return capfirst(str(model._meta.verbose_name)) if model else name
+    return str(capfirst(str(model._meta.verbose_name))) if model else name
 
 
 def label_of(model: type[Model] | None, name: str) -> str:

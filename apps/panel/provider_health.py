@@ -110,12 +110,13 @@ def load_days(account: Integration, now: datetime, zone: tzinfo) -> list[HealthD
     seconds = {row["day"]: int(row["took"].total_seconds()) for row in delivered.values("day", "took")}
     answers = Evidence.objects.filter(attempt__in=recent, latency_ms__gt=0).order_by()
     told = answers.annotate(day=TruncDate("at", tzinfo=zone)).values("day")
-    latency = {row["day"]: row for row in told.annotate(mean=Avg("latency_ms"), worst=Max("latency_ms"))}
+    means = told.annotate(mean=Avg("latency_ms"), worst=Max("latency_ms"))
+    latency = {row["day"]: (int(row["mean"]), int(row["worst"])) for row in means}
     return [_day(day, counts[day], seconds.get(day), latency.get(day)) for day in sorted(counts, reverse=True)]
 
 
-def _day(day: date, counts: Counter[str], seconds: int | None, latency: dict[str, float] | None) -> HealthDay:
-    mean, worst = (int(latency["mean"]), int(latency["worst"])) if latency else (None, None)
+def _day(day: date, counts: Counter[str], seconds: int | None, latency: tuple[int, int] | None) -> HealthDay:
+    mean, worst = latency or (None, None)
     return HealthDay(day, counts, seconds, mean, worst)
 
 

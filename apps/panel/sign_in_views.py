@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
@@ -32,6 +32,11 @@ from apps.common import clock
 from apps.common.addresses import address_of
 from apps.journal import audit
 from apps.journal.audit import Action
+
+if TYPE_CHECKING:
+    PasswordMixin = SetPasswordMixin[User]
+else:
+    PasswordMixin = SetPasswordMixin
 
 BACKEND = "apps.accounts.backends.LimitedBackend"
 HALF_WAY = "half_way"
@@ -259,7 +264,7 @@ class NewPasswordView(PasswordResetConfirmView):
 # --- invitations
 
 
-class JoinForm(SetPasswordMixin, forms.Form):
+class JoinForm(PasswordMixin, forms.Form):
     """A new person: a name and a password by the usual rules."""
 
     username = forms.CharField(
@@ -268,7 +273,7 @@ class JoinForm(SetPasswordMixin, forms.Form):
         validators=[User.username_validator],
         widget=forms.TextInput(attrs={"dir": "auto", "autocomplete": "username", "autocapitalize": "none"}),
     )
-    password1, password2 = SetPasswordMixin.create_password_fields()
+    password1, password2 = PasswordMixin.create_password_fields()
 
     def clean_username(self) -> str:
         """One that nobody has, in any case of its letters."""

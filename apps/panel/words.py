@@ -474,7 +474,7 @@ BREAK_EVENTS: Words = {
 }
 """The lines of a difference's story."""
 
-ACTIONS: Words = {
+RECORDED: Words = {
     audit.Action.CREATED: _("created"),
     audit.Action.CHANGED: _("changed"),
     audit.Action.DELETED: _("deleted"),

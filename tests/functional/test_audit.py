@@ -119,7 +119,7 @@ class TestAnEntry:
         assert latest() == entry
 
     def test_has_words_for_everything_that_is_recorded(self) -> None:
-        assert set(words.ACTIONS) == set(Action)
+        assert set(words.RECORDED) == set(Action)
         assert {model.__name__ for model in WATCHED} >= {
             "ApiKey",
             "Integration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -193,7 +194,7 @@ class TestRunning:
                 raise ZeroDivisionError
             return bulk.Done("done")
 
-        monkeypatch.setitem(bulk.WAYS, "note", bulk.Way(lambda order, now: None, act))  # type: ignore[arg-type]
+        monkeypatch.setitem(bulk.WAYS, "note", bulk.Way(lambda order, now: None, act))
         run_bulk_actions()
         assert rows(found) == [(bad.pk, "refused"), (good.pk, "done")]
         assert "ZeroDivisionError" in BulkRow.objects.get(order=bad).said
@@ -331,7 +332,7 @@ class TestTwoOperatorsAtOnce:
                 return str(refused)
             return "done"
 
-        said = sorted(run_at_once([lambda name=name: decide(name) for name in names]))
+        said = sorted(run_at_once([partial(decide, name) for name in names]))
         assert said == ["No money of this order is held any more: there is nothing to decide.", "done"]
         assert sums_of(order) == {"hold": PRICE, "release": PRICE}
         check_invariants(stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -16,12 +17,16 @@ from django.urls import reverse
 from apps.accounts.models import User
 from apps.catalog.models import Package, Product
 from apps.common import clock
+from apps.journal.models import AuditEntry
+from apps.orders import monitoring
+from apps.orders.states import AttemptState
+from apps.panel.provider_health import KINDS, load_health
 from apps.providers.balances import record_balance
 from apps.providers.catalogue_models import AccountWatch, BalanceReading, CatalogChange, CatalogItem, CatalogSync
 from apps.providers.contract import Balance
 from apps.providers.listing import run_sync
 from apps.providers.models import Integration, PackageMapping
-from tests.factories import Stage
+from tests.factories import Stage, standing_of
 from tests.functional.panel_fixtures import LANGUAGES, People, browser_of, english, people
 
 __all__ = ["english", "people"]

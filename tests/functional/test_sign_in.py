@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -345,7 +346,7 @@ class TestAPassword:
         for _ in range(tries.ACCOUNT.burst):
             sign_in(browser_of(None), password="wrong")
         assert mails.send_reset("OLGA@example.com", "http://hub.test", "en") == 1
-        link = re.search(r"http://hub\.test(/login/new/\S+)", mail.outbox[-1].body)
+        link = re.search(r"http://hub\.test(/login/new/\S+)", str(mail.outbox[-1].body))
         assert link
         browser = browser_of(None)
         form = browser.get(link[1], follow=True)
@@ -361,7 +362,7 @@ class TestAPassword:
         switch_on("olga", stage)
         User.objects.filter(username="olga").update(email="olga@example.com")
         mails.send_reset("olga@example.com", "http://hub.test", "en")
-        link = re.search(r"http://hub\.test(/login/new/\S+)", mail.outbox[-1].body)
+        link = re.search(r"http://hub\.test(/login/new/\S+)", str(mail.outbox[-1].body))
         assert link
         browser = browser_of(None)
         form = browser.get(link[1], follow=True)
@@ -415,7 +416,7 @@ class TestAnInvitation:
                 return False
             return True
 
-        assert sorted(run_at_once([lambda user=user: join(user) for user in users])) == [False, True]
+        assert sorted(run_at_once([partial(join, user) for user in users])) == [False, True]
 
     def test_is_accepted_by_who_is_signed_in_already(self, people: People) -> None:
         path = self.invite(people, "viewer")
