@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from operator import itemgetter
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
@@ -95,9 +96,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         "rows": [as_row(entry) for entry in page[:PAGE]],
         "wanted": wanted,
         "older": wanted.query(page[PAGE - 1].pk) if len(page) > PAGE else "",
-        "kinds": sorted(
-            ((name, capfirst(model._meta.verbose_name)) for name, model in kinds().items()), key=lambda one: one[1]
-        ),
+        "kinds": sorted([(name, kind_in_words(name)) for name in kinds()], key=itemgetter(1)),
         "actions": words.RECORDED.items(),
     }
     with timezone.override(zone):
