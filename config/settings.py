@@ -77,12 +77,15 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "apps.accounts.middleware.PeopleMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["apps.accounts.backends.LimitedBackend"]
+PASSWORD_RESET_TIMEOUT = 3600  # seconds that a mailed link is good for
 LOGIN_URL = "panel:login"
 LOGIN_REDIRECT_URL = "panel:orders"
 LOGOUT_REDIRECT_URL = "panel:login"
@@ -160,6 +163,7 @@ CELERY_TASK_ROUTES = {
     "apps.orders.tasks.dispatch_order": {"queue": "dispatch"},
     "apps.orders.tasks.check_order_status": {"queue": "check"},
     "apps.orders.tasks.check_pending_orders_batch": {"queue": "poll"},
+    "apps.orders.tasks.run_bulk_actions": {"queue": "notify"},
     "apps.ops.tasks.heartbeat": {"queue": "poll"},
     "apps.providers.tasks.plan_syncs": {"queue": "notify"},
     "apps.providers.tasks.read_balances": {"queue": "notify"},

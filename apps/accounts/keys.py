@@ -13,7 +13,10 @@ from typing import Any
 from django.db import transaction
 
 from apps.accounts.models import ApiKey, Customer, Scope
+from apps.common import clock
 from apps.common.crypto import hash_api_secret, seal_text
+from apps.journal import audit
+from apps.journal.audit import Action
 
 PREFIX = "hub_"
 TEST_PREFIX = "hub_test_"
@@ -69,14 +72,25 @@ def replace_key(key_id: int, now: datetime) -> tuple[ApiKey, str]:
         new, full = issue_key(old.customer, now, old.label, **{name: getattr(old, name) for name in kept})
         ends_at = min(old.expires_at or now + OVERLAP, now + OVERLAP)
         ApiKey.objects.filter(pk=old.pk).update(replaced_by=new, expires_at=ends_at)
+        told = {"replaced_by": ("", new.public_id), "expires_at": (iso(old.expires_at), iso(ends_at))}
+        audit.record(Action.KEY_REPLACED, old, old.customer.tenant_id, now, changes=told)
     return new, full
 
 
 def demand_signatures(key: ApiKey) -> str:
     """From now on every request with this key must be signed; the secret to sign with, shown this once."""
     secret = secrets.token_urlsafe(32)
-    ApiKey.objects.filter(pk=key.pk).update(sealed_signing_secret=seal_text(secret))
+    with transaction.atomic():
+        ApiKey.objects.filter(pk=key.pk).update(sealed_signing_secret=seal_text(secret))
+        before = audit.MASK if key.sealed_signing_secret else ""
+        told = {"signing_secret": (before, audit.MASK)}
+        audit.record(Action.SIGNING_DEMANDED, key, key.customer.tenant_id, clock.now(), changes=told)
     return secret
+
+
+def iso(at: datetime | None) -> str:
+    """A time as it is recorded; empty for none."""
+    return at.isoformat() if at else ""
 
 
 def find_caller(presented: str, now: datetime) -> Caller | None:

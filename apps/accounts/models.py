@@ -13,6 +13,8 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts import security_models  # noqa: F401 - Django looks for tables in this module
+
 
 class Tenant(models.Model):
     """One shop: its name, time zone and base currency."""
@@ -54,6 +56,12 @@ class Tenant(models.Model):
     )
     api_burst = models.PositiveSmallIntegerField(
         _("API requests at once"), default=1000, db_default=1000, validators=[MinValueValidator(1)]
+    )
+    requires_second_factor = models.BooleanField(
+        _("owners and operators need a second factor"),
+        default=False,
+        db_default=False,
+        help_text=_("who has none sets one up at the next page; a viewer may have one"),
     )
     is_active = models.BooleanField(_("active"), default=True)
     # One sandbox for each shop: a shop of its own for test keys, which nobody is a member of.

@@ -81,7 +81,15 @@ SANDBOXES = Periodic(
     queue="notify",
     says="Copies goods and prices into the sandboxes of test keys, and fills up their play money.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS, SANDBOXES)
+BULK = Periodic(
+    name="run-bulk-actions",
+    task="apps.orders.tasks.run_bulk_actions",
+    every_s=30,
+    expires_s=30,
+    queue="notify",
+    says="Goes on with decisions about many orders whose worker died or whose message was lost.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS, SANDBOXES, BULK)
 """Everything that beat runs."""
 
 

@@ -260,11 +260,13 @@ def _is_not_paused(candidate: Candidate, now: datetime) -> Passed | None:
 
 
 def _is_breaker_closed(candidate: Candidate, now: datetime) -> Passed | None:
-    """The account answers, or it is time to find out, and no question is about to do that without buying."""
+    """Nobody has stopped it, and it answers, or it is time to find out and no question will do that without buying."""
     integration = candidate.route.integration
     if integration is None or not has_wire(integration.kind):
         return None
     found = breaker.standing_of(integration.pk, now)
+    if found.held is not None:
+        return Passed(candidate.route.pk, "provider_stopped", retry_at=now + RETRY_IN)
     asks_at = now + breaker.ASK_FIRST
     may_probe = found.state is breaker.State.HALF_OPEN and not due.is_asked_by(integration.pk, asks_at)
     if found.next_probe_at is None or may_probe:

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from apps.common import clock
 from apps.orders import monitoring, sandbox, services
+from apps.orders.decisions import bulk
 
 
 @shared_task(name="apps.orders.tasks.dispatch_order")
@@ -30,3 +31,9 @@ def check_pending_orders_batch() -> None:
 def refresh_sandboxes() -> None:
     """Copy goods and prices anew for every sandbox of test keys."""
     sandbox.refresh_sandboxes(clock.now())
+
+
+@shared_task(name=bulk.TASK)
+def run_bulk_actions() -> None:
+    """Go on with every decision about many orders that was started; a lost message costs half a minute."""
+    bulk.run_all()

@@ -64,8 +64,8 @@ class Wanted:
             provider=as_id(query.get("provider", "")),
             product=as_id(query.get("product", "")),
             customer=query.get("customer", "").replace("\x00", "").strip()[:LONGEST_TERM],
-            since=_day(query.get("since", "")),
-            until=_day(query.get("until", "")),
+            since=day_of(query.get("since", "")),
+            until=day_of(query.get("until", "")),
             hours=_hours(query.get("hours", "")),
             unsent=YES if query.get("unsent") == YES else "",
             no_pin=YES if query.get("no_pin") == YES else "",
@@ -86,7 +86,7 @@ class Wanted:
         return replace(self, before=None) != Wanted()
 
 
-def _day(text: str) -> str:
+def day_of(text: str) -> str:
     """The day, if it is one on which an order can have been placed."""
     try:
         day = date.fromisoformat(text)
@@ -252,15 +252,15 @@ def _without_pin(orders: QuerySet[Order]) -> QuerySet[Order]:
 def _times(wanted: Wanted, now: datetime, zone: tzinfo) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     if wanted.since:
-        found["created_at__gte"] = _midnight(wanted.since, zone)
+        found["created_at__gte"] = midnight(wanted.since, zone)
     if wanted.until:
-        found["created_at__lt"] = _midnight(wanted.until, zone, days=1)
+        found["created_at__lt"] = midnight(wanted.until, zone, days=1)
     if wanted.hours is not None:
         found["created_at__lte"] = now - timedelta(hours=wanted.hours)
     return found
 
 
-def _midnight(day: str, zone: tzinfo, days: int = 0) -> datetime:
+def midnight(day: str, zone: tzinfo, days: int = 0) -> datetime:
     """The beginning of the day, or of one so many days later, in the shop's time zone."""
     return datetime.combine(date.fromisoformat(day) + timedelta(days=days), time(), tzinfo=zone)
 

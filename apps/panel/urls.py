@@ -1,20 +1,25 @@
 """URLs of the operator pages."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from apps.panel import (
+    account_views,
     alert_views,
+    audit_views,
+    bulk_views,
     by_hand,
     catalogue_views,
     dashboard,
     decision_views,
     event_views,
+    member_views,
     new_order,
     order_views,
     provider_views,
     report_views,
     shelves,
+    sign_in_views,
     statement_views,
     views,
     wallet_views,
@@ -22,7 +27,22 @@ from apps.panel import (
 
 app_name = "panel"
 urlpatterns = [
-    path("login/", LoginView.as_view(template_name="panel/login.html", redirect_authenticated_user=True), name="login"),
+    path("login/", sign_in_views.SignInView.as_view(), name="login"),
+    path("login/second/", sign_in_views.second_factor_page, name="second_factor"),
+    path("login/second/set-up/", sign_in_views.second_factor_set_up, name="second_factor_set_up"),
+    path("login/forgotten/", sign_in_views.password_forgotten, name="password_forgotten"),
+    path("login/new/<str:uidb64>/<str:token>/", sign_in_views.NewPasswordView.as_view(), name="password_new"),
+    path("invitations/<str:token>/", sign_in_views.join, name="join"),
+    path("account/", account_views.account, name="account"),
+    path("account/password/", account_views.password, name="password"),
+    path("account/mail/", account_views.mail, name="mail"),
+    path("account/recovery/", account_views.recovery, name="recovery"),
+    path("account/second-factor/off/", account_views.second_factor_off, name="second_factor_off"),
+    path("account/browsers/end/", account_views.sessions_end, name="sessions_end"),
+    path("account/browsers/<int:sign_in_id>/end/", account_views.session_end, name="session_end"),
+    path("changes/", audit_views.audit, name="audit"),
+    path("members/", member_views.members, name="members"),
+    path("members/invitations/<int:invitation_id>/withdraw/", member_views.invitation_withdraw, name="withdraw"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", views.orders, name="orders"),
     path("alerts/", alert_views.alerts, name="alerts"),
@@ -35,6 +55,11 @@ urlpatterns = [
     path("orders/<int:order_id>/codes/", order_views.reveal, name="reveal"),
     path("orders/<int:order_id>/replies/<int:evidence_id>/", order_views.reply, name="reply"),
     path("orders/<int:order_id>/decide/<slug:name>/", decision_views.decide, name="order_decide"),
+    path("bulk/", bulk_views.bulk_actions, name="bulk_actions"),
+    path("bulk/new/", bulk_views.bulk_new, name="bulk_new"),
+    path("bulk/<int:bulk_id>/", bulk_views.bulk_page, name="bulk"),
+    path("bulk/<int:bulk_id>/live/", bulk_views.bulk_live, name="bulk_live"),
+    path("bulk/<int:bulk_id>/<slug:step>/", bulk_views.bulk_decide, name="bulk_decide"),
     path("dashboard/", dashboard.dashboard, name="dashboard"),
     path("dashboard/live/", dashboard.dashboard_live, name="dashboard_live"),
     path("review/", decision_views.review, name="review"),
@@ -59,6 +84,7 @@ urlpatterns = [
     path("providers/<int:account_id>/live/", provider_views.provider_live, name="provider_live"),
     path("providers/<int:account_id>/watch/", provider_views.provider_watch, name="provider_watch"),
     path("providers/<int:account_id>/resume/", provider_views.provider_resume, name="provider_resume"),
+    path("providers/<int:account_id>/orders/<slug:step>/", provider_views.provider_stop, name="provider_stop"),
     path("providers/<int:account_id>/diagnose/", provider_views.provider_diagnose, name="provider_diagnose"),
     path("providers/<int:account_id>/webhooks/", provider_views.provider_hook_rotate, name="provider_hook_rotate"),
     path("providers/<int:account_id>/sync/", provider_views.provider_sync, name="provider_sync"),

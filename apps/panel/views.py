@@ -42,6 +42,7 @@ def orders(request: HttpRequest) -> HttpResponse:
     """The orders of the person's shops, newest first."""
     person = person_of(request)
     context = {**_list_context(request, person), **_choices(person.tenant_ids())}
+    context["may_act"] = bool(person.operated_ids())
     with timezone.override(zone_of(person.tenant_ids())):
         return render(request, "panel/orders.html", context)
 

@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from apps.common.wire import MaybeSentReason, NotSentReason
+from apps.journal import audit
 from apps.orders.decisions import Said
 from apps.orders.statement_models import BreakEnd
 from apps.providers.contract import Outcome
@@ -41,6 +42,7 @@ REASONS: Words = {
     "waiting:no_route": _("Waits: the package has no usable route."),
     "waiting:pin": _("Delivered at the provider; the PIN has not come yet, and the money stays held."),
     "waiting:provider_paused": _("Waits: the provider account is paused after a trouble on our side there."),
+    "waiting:provider_stopped": _("Waits: somebody has stopped new orders to the provider account."),
     "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
     "waiting:rate_missing": _("Waits: there is no exchange rate from the provider's currency to the order's."),
     "waiting:rate_stale": _("Waits: the exchange rate to the order's currency is too old."),
@@ -69,6 +71,7 @@ REASONS: Words = {
 PASSED_OVER: Words = {
     "balance_too_low": _("our money there is too little, with what is on its way"),
     "breaker_open": _("has not answered"),
+    "provider_stopped": _("somebody has stopped new orders there"),
     "budget": _("takes no more requests at the moment"),
     "cost_above_price": _("costs more than it brings"),
     "credentials_missing": _("credentials not complete"),
@@ -377,6 +380,7 @@ ANSWERS: Words = {
     Said.SENT: _("Sent now. What came back: %(detail)s."),
     Said.NOT_SENT: _("Not sent. %(detail)s"),
     Said.ASKED: _("The provider was asked and answered: %(detail)s."),
+    Said.PLANNED: _("It is due now: the hub sends or asks within the account's budget."),
     Said.TOO_SOON: _("The provider was asked a moment ago. Wait a few seconds."),
     Said.BEING_SENT: _("It is being sent at this moment. Nothing was asked."),
     Said.BUSY: _("Another process is asking at this moment. Nothing was asked twice."),
@@ -478,3 +482,28 @@ BREAK_EVENTS: Words = {
     **{str(value): label for value, label in BreakEnd.choices},
 }
 """The lines of a difference's story."""
+
+RECORDED: Words = {
+    audit.Action.CREATED: _("created"),
+    audit.Action.CHANGED: _("changed"),
+    audit.Action.DELETED: _("deleted"),
+    audit.Action.SIGNED_IN: _("signed in"),
+    audit.Action.SIGN_IN_FAILED: _("could not sign in"),
+    audit.Action.SIGNED_OUT: _("signed out"),
+    audit.Action.SESSION_ENDED: _("signed out other browsers"),
+    audit.Action.PASSWORD_CHANGED: _("changed the password"),
+    audit.Action.PASSWORD_RESET: _("chose a new password by a mailed link"),
+    audit.Action.FACTOR_ON: _("switched the second factor on"),
+    audit.Action.FACTOR_OFF: _("switched the second factor off"),
+    audit.Action.RECOVERY_USED: _("signed in with a recovery code"),
+    audit.Action.RECOVERY_RENEWED: _("made new recovery codes"),
+    audit.Action.UNLOCKED: _("was let in again"),
+    audit.Action.INVITED: _("invited"),
+    audit.Action.INVITATION_WITHDRAWN: _("withdrew an invitation"),
+    audit.Action.JOINED: _("joined by an invitation"),
+    audit.Action.KEY_REPLACED: _("replaced a key"),
+    audit.Action.SIGNING_DEMANDED: _("demanded signed requests"),
+    audit.Action.BREAKER_TRIPPED: _("stopped sending to the account"),
+    audit.Action.BREAKER_CLOSED: _("let the account be sent to again"),
+}
+"""What is recorded about the set-up and about signing in."""

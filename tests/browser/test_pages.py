@@ -43,17 +43,25 @@ PAGES = (
     "/catalogue/",
     "/catalogue/1/at/1/",
     "/catalogue/files/",
+    "/account/",
+    "/account/password/",
+    "/login/second/set-up/",
+    "/members/",
+    "/changes/",
+    "/bulk/",
+    "/bulk/new/?status=open",
 )
 """Every kind of page; the demo's first account and package have the number 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A running hub: where it is, who may sign in, and an order that has its PIN."""
+    """A running hub: where it is, who may sign in, and two orders that have their PIN."""
 
     url: str
     password: str
     order_id: int
+    other_id: int
 
 
 def read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -83,10 +91,10 @@ def read_greeting(process: subprocess.Popen[str]) -> tuple[str, str, str]:
     return url, password, key
 
 
-def order_with_pin(url: str, key: str) -> int:
+def order_with_pin(url: str, key: str, player: str = "browser") -> int:
     """Place orders until one is completed: the demo's provider refuses one now and then."""
     for n in range(5):
-        order_id, status = settled_order(url, key, f"browser-{n}")
+        order_id, status = settled_order(url, key, f"{player}-{n}")
         if status == "completed":
             return order_id
     raise AssertionError("five orders in a row were refused")
@@ -114,7 +122,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         url, password, key = read_greeting(process)
-        yield Hub(url, password, order_with_pin(url, key))
+        yield Hub(url, password, order_with_pin(url, key), order_with_pin(url, key, "another"))
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(WITHIN_S)
@@ -245,3 +253,37 @@ class TestADecision:
         page.locator(".standing.refunded").wait_for()
         assert "goodwill" in page.inner_text("body")
         context.close()
+
+
+@pytest.mark.browser
+class TestManyOrdersAtOnce:
+    def test_are_shown_first_and_then_decided_in_the_background(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/?q={hub.order_id}")
+        page.get_by_role("link", name="Act on all of these").click()
+        assert "lets 1 order through" in page.inner_text("body")
+        page.get_by_label("Write a note").check()
+        page.get_by_label("Reason").fill("looked at by telephone")
+        page.get_by_role("button", name="Dry run").click()
+        page.get_by_text("Nothing was done yet.").wait_for()
+        page.get_by_role("button", name="Do it").click()
+        page.locator(".standing-head .badge.completed").wait_for(timeout=1000 * WITHIN_S)
+        page.goto(f"{hub.url}/orders/{hub.order_id}/")
+        assert "looked at by telephone" in page.inner_text("body")
+        context.close()
+
+    def test_decided_by_two_operators_at_the_same_moment_are_decided_once(self, hub: Hub, browser: Browser) -> None:
+        contexts = [browser.new_context(locale="en") for _ in range(2)]
+        pages = [context.new_page() for context in contexts]
+        for page in pages:
+            sign_in(page, hub)
+            page.goto(f"{hub.url}/orders/{hub.other_id}/decide/give_back/")
+            page.get_by_label("Reason").fill("both at once")
+        for page in pages:
+            page.get_by_role("button", name="Do it").click()
+        pages[0].locator(".standing.refunded").wait_for()
+        pages[1].get_by_role("alert").wait_for()
+        for context in contexts:
+            context.close()

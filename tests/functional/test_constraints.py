@@ -12,9 +12,11 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import CheckConstraint, Model, UniqueConstraint
 
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, UsedNonce, User
+from apps.accounts.security_models import Invitation, RecoveryCode
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common.money import Money
 from apps.journal.models import AlertEpisode, AlertNotice, OutboxEvent, ProviderWebhook
+from apps.orders.bulk_models import BulkAction, BulkRow
 from apps.orders.models import (
     Approval,
     Attempt,
@@ -246,6 +248,21 @@ class World:
         given = {"statement": file, "line": line, "kind": "price", "opened_at": START, **fields}
         return Break.objects.create(integration=self.shop.integration, **given)
 
+    def new_invitation(self, **fields: Any) -> Invitation:
+        """A link into the shop."""
+        times = {"created_at": START, "expires_at": START + timedelta(days=1)}
+        given = {"role": "viewer", "token_hash": "t", "invited_by": self.request.asked_by, **times, **fields}
+        return Invitation.objects.create(tenant=self.shop.tenant, **given)
+
+    def new_bulk(self, **fields: Any) -> BulkAction:
+        """A decision about many orders."""
+        given = {"kind": "note", "reason": "why", "asked_by": self.request.asked_by, "asked_at": START, **fields}
+        return BulkAction.objects.create(tenant=self.shop.tenant, **given)
+
+    def new_bulk_row(self, **fields: Any) -> BulkRow:
+        """One order of such a decision."""
+        return BulkRow.objects.create(bulk=BulkAction.objects.first() or self.new_bulk(), order=self.order, **fields)
+
 
 @pytest.fixture
 def world() -> World:
@@ -472,6 +489,21 @@ REFUSED: dict[str, Refused] = {
     "nonce_once_per_key": lambda w: [
         UsedNonce.objects.create(key=ApiKey.objects.first() or w.new_key(), nonce="n", used_at=START) for _ in range(2)
     ],
+    "recovery_code_once_per_person": lambda w: [
+        RecoveryCode.objects.create(user=w.request.asked_by, code_hash="h") for _ in range(2)
+    ],
+    "invitation_role_known": lambda w: w.new_invitation(role="owner"),
+    "invitation_expires": lambda w: w.new_invitation(expires_at=START),
+    "invitation_accepted_or_withdrawn": lambda w: w.new_invitation(accepted_at=START, withdrawn_at=START),
+    # many orders at once
+    "bulk_status_known": lambda w: w.new_bulk(status="open"),
+    "bulk_kind_known": lambda w: w.new_bulk(kind="refund"),
+    "bulk_has_a_reason": lambda w: w.new_bulk(reason=""),
+    "bulk_confirmed_by_another": lambda w: w.new_bulk(confirmed_by=w.request.asked_by),
+    "bulk_ended_has_a_time": lambda w: w.new_bulk(status="done"),
+    "bulk_row_once_per_order": lambda w: [w.new_bulk_row() for _ in range(2)],
+    "bulk_row_state_known": lambda w: w.new_bulk_row(state="maybe", at=START),
+    "bulk_row_result_has_a_time": lambda w: w.new_bulk_row(state="done"),
     # journal
     "hook_event_once_per_account": lambda w: [w.new_hook() for _ in range(2)],
     "hook_effect_known": lambda w: w.new_hook(effect="believed"),

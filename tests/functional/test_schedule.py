@@ -30,6 +30,7 @@ FIRST = [
     ("plan-catalogue-syncs", 60, 60, "notify", True),
     ("read-balances", 300, 300, "notify", True),
     ("refresh-sandboxes", 3600, 3600, "notify", True),
+    ("run-bulk-actions", 30, 30, "notify", True),
 ]
 
 
@@ -122,6 +123,7 @@ class TestTheCommand:
             "follow-provider-webhooks: created.",
             "deliver-events: created.",
             "refresh-sandboxes: created.",
+            "run-bulk-actions: created.",
             "name                        runs                queue   enabled  last run (written every 3 minutes)",
             "check-pending-orders-batch  every 5 seconds     poll    yes      never",
             "deliver-events              every 5 seconds     notify  yes      never",
@@ -130,6 +132,7 @@ class TestTheCommand:
             "plan-catalogue-syncs        every 60 seconds    notify  yes      never",
             "read-balances               every 300 seconds   notify  yes      never",
             "refresh-sandboxes           every 3600 seconds  notify  yes      never",
+            "run-bulk-actions            every 30 seconds    notify  yes      never",
         ]
 
     def test_shows_without_installing(self) -> None:
@@ -151,6 +154,7 @@ class TestTheCommand:
             "plan-catalogue-syncs        every 60 seconds    notify  yes      never",
             "read-balances               every 300 seconds   notify  yes      never",
             "refresh-sandboxes           every 3600 seconds  notify  yes      never",
+            "run-bulk-actions            every 30 seconds    notify  yes      never",
         ]
 
     def test_reports_the_same_task_under_another_name_and_leaves_it(self) -> None:
