@@ -35,7 +35,8 @@ class SealedTable:
         others = Q()
         for column in self.columns:
             others |= ~Q(**{column: ""}) & ~Q(**{f"{column}_starts": prefix})
-        return self.model._base_manager.alias(**starts).filter(others)
+        rows: QuerySet[Model] = self.model._base_manager.alias(**starts).filter(others)
+        return rows
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import runpy
 import secrets
 from pathlib import Path
@@ -128,3 +129,9 @@ class TestEveryAnswer:
         assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
         assert not any("unsafe" in part for part in policy)
         assert "camera=()" in answer["Permissions-Policy"]
+
+    def test_is_what_our_pages_keep_to(self) -> None:
+        inline = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|javascript:")
+        pages = sorted((ROOT / "apps").glob("*/templates/**/*.html"))
+        assert [page.name for page in pages if inline.search(page.read_text())] == []
+        assert len(pages) > 20
