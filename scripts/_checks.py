@@ -144,6 +144,7 @@ def clean_environment(folder: Path) -> dict[str, str]:
         "REDIS_URL": "",
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "DEBUG": "false",
+        "PRODUCTION": "false",
         "HUB_STRICT_TESTS": "1",
     }
     return {**os.environ, **_bootstrap.random_secrets(), **settings}

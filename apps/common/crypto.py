@@ -27,6 +27,11 @@ def _keys(setting: str) -> dict[str, Fernet]:
     return keys
 
 
+def first_key_id() -> str:
+    """The id of the key that seals: the first of FIELD_KEYS."""
+    return next(iter(_keys(settings.FIELD_KEYS)))
+
+
 def seal(plain: bytes) -> str:
     """`plain` encrypted with the first key of FIELD_KEYS, as `key-id$token`."""
     key_id, fernet = next(iter(_keys(settings.FIELD_KEYS).items()))

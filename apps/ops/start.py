@@ -83,7 +83,7 @@ def run_check(arguments: argparse.Namespace) -> int:
             say(f"{data} holds an earlier check: choose an empty folder with --data")
             return 2
         # The check is about the embedded default, whatever the installation is set to.
-        os.environ.update(DATABASE_URL=f"sqlite:///{data / 'db.sqlite3'}", REDIS_URL="")
+        os.environ.update(DATABASE_URL=f"sqlite:///{data / 'db.sqlite3'}", REDIS_URL="", PRODUCTION="false")
         os.environ.setdefault("LOG_LEVEL", "WARNING")
         prepare(data)
         from apps.ops import check  # noqa: PLC0415 - as above

@@ -46,6 +46,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "CODE_INDEX_KEY": secrets.token_hex(32),
         "API_KEY_PEPPER": secrets.token_hex(32),
         "DEBUG": "false",
+        "PRODUCTION": "false",
         "LOG_LEVEL": "ERROR",
         "PYTHONHASHSEED": "0",
         WORKER: "1",
