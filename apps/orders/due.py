@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
@@ -32,6 +32,17 @@ PUT_OFF_TOGETHER = 100
 
 FAR = timedelta(hours=1)
 """No claim and no schedule is this far away: only a reminder for a person is."""
+
+
+class DueRow(NamedTuple):
+    """What a claim wants to know of a row."""
+
+    pk: int
+    order_id: int
+    attempt_id: int | None
+    fence: int
+    kind: str
+    next_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +83,21 @@ def _due_in(lane: int, now: datetime) -> QuerySet[DueCheck]:
     return DueCheck.objects.filter(lane=lane, next_at__lte=now, attempt__isnull=False).order_by("next_at")
 
 
-def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueCheck]:
+def _read(rows: QuerySet[DueCheck]) -> list[DueRow]:
+    return [DueRow(*row) for row in rows.values_list("pk", "order_id", "attempt_id", "fence", "kind", "next_at")]
+
+
+def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueRow]:
     """The oldest rows that fit into so many requests; a look-up is asked alone and has a head start.
 
     Where look-ups alone would take all requests, only what comes before them is read: no queue is read to its end.
     """
-    lookups = list(rows.filter(kind=DueKind.RESOLVE)[:requests])
+    lookups = _read(rows.filter(kind=DueKind.RESOLVE)[:requests])
     rest = rows.exclude(kind=DueKind.RESOLVE)
     if len(lookups) == requests:
         rest = rest.filter(next_at__lte=_turn_of(lookups[-1]))
-    others = list(rest[: requests * batch])
-    picked: list[DueCheck] = []
+    others = _read(rest[: requests * batch])
+    picked: list[DueRow] = []
     begun = room = 0
     for row in sorted([*lookups, *others], key=_turn_of):
         is_lookup = row.kind == DueKind.RESOLVE
@@ -96,7 +111,7 @@ def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueCheck]
     return picked
 
 
-def _turn_of(row: DueCheck) -> datetime:
+def _turn_of(row: DueRow) -> datetime:
     return row.next_at - HEAD_START if row.kind == DueKind.RESOLVE else row.next_at
 
 
@@ -124,7 +139,7 @@ def claim_order(
     if lanes is not None:
         due = due.filter(lane__in=lanes)
     with transaction.atomic():
-        return _take(list(_lock(due)), now, lease)
+        return _take(_read(_lock(due)), now, lease)
 
 
 def _due_of(order_id: int, now: datetime, *, is_forced: bool) -> QuerySet[DueCheck]:
@@ -134,7 +149,7 @@ def _due_of(order_id: int, now: datetime, *, is_forced: bool) -> QuerySet[DueChe
     return due if is_forced else due.filter(next_at__lte=now + SOON)
 
 
-def _take(rows: list[DueCheck], now: datetime, lease: timedelta) -> list[Claim]:
+def _take(rows: list[DueRow], now: datetime, lease: timedelta) -> list[Claim]:
     """Move the rows out of everybody's reach, those that somebody else has moved since they were read excepted."""
     won: set[int] = set()
     for start in range(0, len(rows), AT_ONCE):
@@ -146,7 +161,7 @@ def _take(rows: list[DueCheck], now: datetime, lease: timedelta) -> list[Claim]:
     ]
 
 
-def _moved(rows: Sequence[DueCheck], at: datetime) -> set[int]:
+def _moved(rows: Sequence[DueRow], at: datetime) -> set[int]:
     pairs = ", ".join(["(%s, %s)"] * len(rows))
     told = [part for row in rows for part in (row.pk, row.fence)]
     with connection.cursor() as cursor:

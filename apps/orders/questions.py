@@ -35,6 +35,15 @@ KNOWN: dict[AttemptState, Known] = {
 """What each state of an attempt says for certain."""
 
 
+FIELDS = (
+    "order", "integration", "kind", "reference", "product", "state", "send_no", "send_deadline_at",
+    "provider_order_id", "created_at", "answered_at", "failed_seen_at", "not_found", "not_found_since",
+    *(f"order__{name}" for name in ("tenant", "user_identifier", "extra_field", "params", "chain_path")),
+    *(f"order__{name}" for name in ("deadline_at", "reason")),
+)  # fmt: skip
+"""What a question reads of an attempt and its order; a field that is not here costs a query for each question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A claimed attempt with the verb to ask by. `why_not`: it must not be asked about, for this reason.
@@ -91,7 +100,7 @@ def not_asked(question: Question, now: datetime) -> News:
 def load_questions(claims: Sequence[Claim], now: datetime) -> list[Question]:
     """The claimed attempts with their accounts, how to ask about each, and whether that is allowed."""
     ids = [claim.attempt_id for claim in claims]
-    attempts = Attempt.objects.select_related("order").in_bulk(ids)
+    attempts = Attempt.objects.select_related("order").only(*FIELDS).in_bulk(ids)
     share_accounts(attempts.values())
     asked = dict(DueCheck.objects.filter(attempt__in=ids).values_list("attempt_id", "asked_at"))
     units: dict[int, list[tuple[bool, str]]] = {attempt_id: [] for attempt_id in ids}
