@@ -43,16 +43,21 @@ class DueRow(NamedTuple):
     fence: int
     kind: str
     next_at: datetime
+    asked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A due row taken by this process: nobody else asks until the lease is over; only its fence may reschedule."""
+    """A due row taken by this process: nobody else asks until the lease is over; only its fence may reschedule.
+
+    `asked_at`: when it was last asked about.
+    """
 
     row_id: int
     order_id: int
     attempt_id: int
     fence: int
+    asked_at: datetime | None = None
 
 
 def lease_of(integration: Integration) -> timedelta:
@@ -84,7 +89,7 @@ def _due_in(lane: int, now: datetime) -> QuerySet[DueCheck]:
 
 
 def _read(rows: QuerySet[DueCheck]) -> list[DueRow]:
-    return [DueRow(*row) for row in rows.values_list("pk", "order_id", "attempt_id", "fence", "kind", "next_at")]
+    return [DueRow(*row) for row in rows.values_list("pk", *DueRow._fields[1:])]
 
 
 def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueRow]:
@@ -155,7 +160,7 @@ def _take(rows: list[DueRow], now: datetime, lease: timedelta) -> list[Claim]:
     for start in range(0, len(rows), AT_ONCE):
         won |= _moved(rows[start : start + AT_ONCE], now + lease)
     return [
-        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1)
+        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1, row.asked_at)
         for row in rows
         if row.pk in won and row.attempt_id is not None
     ]

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from threading import Event
+from threading import Event, Semaphore
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
@@ -31,7 +31,7 @@ from apps.orders.polling import learning
 from apps.orders.questions import Question, load_questions, not_asked
 from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
-from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn
+from apps.orders.turns import LANE_CONCURRENCY, TURNS_AT_ONCE, claim_turn, has_turn, turns_at_once
 from apps.providers import traffic
 from apps.providers.contract import Account, Outcome, Result
 from apps.providers.models import Integration
@@ -195,17 +195,45 @@ def _in_thread(work: Callable[[], Drained]) -> Drained:
 
 
 def drain(lane: int, until: datetime, stop: Event) -> Drained:
-    """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or time or `stop` end it."""
+    """Ask about what is due of one account until nothing is, it must wait, or time or `stop` end it."""
     integration = Integration.objects.get(pk=lane)
-    asked = 0
-    while not stop.is_set() and (now := clock.now()) < until:
-        turn = claim_turn(integration, now)
-        if not turn.claims:
-            return Drained(asked, retry_at=turn.retry_at)
-        ask_and_apply(turn.claims)
-        learning.reprice(integration, clock.now())
-        asked += len(turn.claims)
-    return Drained(asked)
+    with ThreadPoolExecutor(TURNS_AT_ONCE, thread_name_prefix="turn") as pool:
+        return _Turns(integration, until, stop, pool).run()
+
+
+class _Turns:
+    """The turns of one account: while one is on the wire, the next is claimed, and another's answers are applied.
+
+    Each is a whole one, claim, questions and answers, in a thread with a connection of its own: what one has claimed,
+    no other can. There is a second one only where the first found as much as it may take, and so on.
+    """
+
+    def __init__(self, integration: Integration, until: datetime, stop: Event, pool: ThreadPoolExecutor) -> None:
+        self._integration, self._until, self._stop, self._pool = integration, until, stop, pool
+        self._free = Semaphore(turns_at_once(integration) - 1)
+        self._beside: list[Future[Drained]] = []
+
+    def run(self) -> Drained:
+        """Take turns to the end; raises what went wrong in one, after the others have ended."""
+        parts = [self._take_turns()]
+        while self._beside:
+            parts.append(self._beside.pop().result())
+        return Drained(
+            sum(part.asked for part in parts), retry_at=max(filter(None, (p.retry_at for p in parts)), default=None)
+        )
+
+    def _take_turns(self) -> Drained:
+        asked = 0
+        while not self._stop.is_set() and (now := clock.now()) < self._until:
+            turn = claim_turn(self._integration, now)
+            if not turn.claims:
+                return Drained(asked, retry_at=turn.retry_at)
+            if turn.is_full and self._free.acquire(blocking=False):
+                self._beside.append(self._pool.submit(_in_thread, self._take_turns))
+            ask_and_apply(turn.claims)
+            learning.reprice(self._integration, clock.now())
+            asked += len(turn.claims)
+        return Drained(asked)
 
 
 def dispatch_waiting() -> Drained:
@@ -411,7 +439,9 @@ def _ask_one_carefully(question: Question) -> tuple[Answered, int]:
     batch, integration = Batch((question,)), question.attempt.integration
     guard, policy = AskGuard(question.claim), integration.egress_policy()
     try:
-        told, exchanges = drive(_talk(batch, integration.account()), lambda call: send_once(call, policy=policy, before_first_byte=guard))
+        told, exchanges = drive(
+            _talk(batch, integration.account()), lambda call: send_once(call, policy=policy, before_first_byte=guard)
+        )
     except TalkFailed as failure:
         told, exchanges = Told({}), failure.exchanges
     finally:
