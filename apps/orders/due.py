@@ -57,7 +57,7 @@ class Claim:
     order_id: int
     attempt_id: int
     fence: int
-    asked_at: datetime | None = None
+    asked_at: datetime | None
 
 
 def lease_of(integration: Integration) -> timedelta:

@@ -176,7 +176,7 @@ class TestAClaim:
         fence = row_of(order).fence
         now = stage.move(60)
         (claim,) = claim_of(row_of(order).lane, now)
-        assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1)
+        assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1, START)
         assert (row_of(order).next_at, row_of(order).fence) == (now + LEASE, fence + 1)
 
     @pytest.mark.both_databases
@@ -371,7 +371,7 @@ class TestAnAnswer:
     def test_for_another_reference_is_discarded(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence)
+        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence, None)
         question = Question(claim, attempt, "status", None, 1)
         foreign = Result(Outcome.COMPLETED, "999999999999999999", codes=(Code("FOREIGN"),))
         [news] = Answered(Batch((question,)), Told({attempt.reference: foreign}), None).news(clock.now())
@@ -395,7 +395,7 @@ class TestAnAnswer:
     def test_with_a_missing_row_is_no_information(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status", None, 1)
+        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0, None), attempt, "status", None, 1)
         [news] = Answered(Batch((question,)), Told({}), None).news(clock.now())
         assert news.result.outcome is Outcome.UNKNOWN
 
