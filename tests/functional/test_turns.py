@@ -25,7 +25,7 @@ pytestmark = pytest.mark.both_databases
 
 BURST, ASKED_AT_ONCE = 50, 40
 """Two turns of 25 requests; asking has four fifths of a burst, so that the second one gets 15."""
-PATIENCE_S = 5.0
+PATIENCE_S = 10.0
 ANSWER = b"OK|1| |islemde"
 
 
@@ -85,7 +85,7 @@ def panels(committed: None) -> Iterator[Callable[..., Panel]]:
 
 def lane_of(panel: Panel, due: int, rate_per_s: float = 0.1) -> Integration:
     """An account at the panel with so many purchases that are due."""
-    shop: Shop = make_shop(panel.url, burst=BURST, rate_per_s=rate_per_s)
+    shop: Shop = make_shop(panel.url, burst=BURST, rate_per_s=rate_per_s, ask_timeout_s=2 * PATIENCE_S)
     fill_lane(order_from(shop), shop.integration, due)
     DueCheck.objects.filter(kind="dispatch").delete()
     return shop.integration
