@@ -79,6 +79,8 @@ def claim_lane(lane: int, now: datetime, lease: timedelta, requests: int, batch:
 
 def requests_wanted(lane: int, now: datetime, most: int, batch: int) -> int:
     """How many requests the lane's due rows take, `most` at most: one for each look-up, one for `batch` others."""
+    if batch == 1:  # one for each, whatever it is
+        return len(_due_in(lane, now).values_list("pk", flat=True)[:most])
     rows = _pick(_due_in(lane, now), most, batch)
     lookups = sum(row.kind == DueKind.RESOLVE for row in rows)
     return lookups + math.ceil((len(rows) - lookups) / batch)

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from threading import Event, Semaphore
+from threading import Event
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
@@ -54,6 +54,8 @@ LOOK_EVERY = timedelta(seconds=1)
 """How often a sweep looks for lanes that have come due meanwhile."""
 WAIT_AT_MOST = timedelta(seconds=5)
 """A budget that is spent for longer than this is waited for by the next sweep."""
+IDLE_SHARE = 0.35
+"""Of a turn's time, what the process may spend waiting before another turn begins beside it."""
 DATABASE_AWAY_S = 2.0
 """How long a database that does not answer is left alone."""
 NEVER = Event()
@@ -202,38 +204,42 @@ def drain(lane: int, until: datetime, stop: Event) -> Drained:
 
 
 class _Turns:
-    """The turns of one account: while one is on the wire, the next is claimed, and another's answers are applied.
+    """The turns of one account; where it lets us wait, side by side: while one is on the wire, another goes on.
 
     Each is a whole one, claim, questions and answers, in a thread with a connection of its own: what one has claimed,
-    no other can. There is a second one only where the first found as much as it may take, and so on.
+    no other can. Where there is nothing to wait for, a second thread would only take turns with the first.
     """
 
     def __init__(self, integration: Integration, until: datetime, stop: Event, pool: ThreadPoolExecutor) -> None:
         self._integration, self._until, self._stop, self._pool = integration, until, stop, pool
-        self._free = Semaphore(turns_at_once(integration) - 1)
+        self._share = 1
         self._beside: list[Future[Drained]] = []
 
     def run(self) -> Drained:
         """Take turns to the end; raises what went wrong in one, after the others have ended."""
-        parts = [self._take_turns()]
-        while self._beside:
-            parts.append(self._beside.pop().result())
-        return Drained(
-            sum(part.asked for part in parts), retry_at=max(filter(None, (p.retry_at for p in parts)), default=None)
-        )
+        parts = [self._take_turns(), *(future.result() for future in self._beside)]
+        retries = [part.retry_at for part in parts if part.retry_at is not None]
+        return Drained(sum(part.asked for part in parts), retry_at=max(retries, default=None))
 
     def _take_turns(self) -> Drained:
         asked = 0
         while not self._stop.is_set() and (now := clock.now()) < self._until:
-            turn = claim_turn(self._integration, now)
+            turn = claim_turn(self._integration, now, self._share)
             if not turn.claims:
                 return Drained(asked, retry_at=turn.retry_at)
-            if turn.is_full and self._free.acquire(blocking=False):
-                self._beside.append(self._pool.submit(_in_thread, self._take_turns))
+            began, busy = time.perf_counter(), time.thread_time()
             ask_and_apply(turn.claims)
             learning.reprice(self._integration, clock.now())
             asked += len(turn.claims)
+            idle_s = time.perf_counter() - began - (time.thread_time() - busy)
+            if turn.is_full and self._share == 1 and idle_s >= IDLE_SHARE * (time.perf_counter() - began):
+                self._go_side_by_side()
         return Drained(asked)
+
+    def _go_side_by_side(self) -> None:
+        """From now on several turns, which have together as many requests as this one had alone."""
+        self._share = turns_at_once(self._integration)
+        self._beside += [self._pool.submit(_in_thread, self._take_turns) for _ in range(self._share - 1)]
 
 
 def dispatch_waiting() -> Drained:

@@ -25,7 +25,7 @@ from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, O
 from apps.orders.news import News
 from apps.orders.polling import learning
 from apps.orders.snapshot import paid_micros, record_snapshot
-from apps.orders.standings import QUIET, Link, attempt_fields, external_of, fold_units, is_first, standing_of
+from apps.orders.standings import QUIET, Link, Unit, attempt_fields, external_of, fold_units, is_first, standing_of
 from apps.orders.states import AttemptState, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Outlook, Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Verdict, decide
@@ -290,7 +290,8 @@ def unit_facts(order: Order) -> list[UnitFacts]:
     attempts = {link.attempt_id: link.attempt for link in links}
     codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
     held = [Link(link.attempt_id, link.unit_id, link.holds) for link in links]
-    return fold_units(OrderUnit.objects.filter(order=order).order_by("n"), held, attempts, codes)
+    units = [Unit(*told) for told in OrderUnit.objects.filter(order=order).order_by("n").values_list("pk", "status")]
+    return fold_units(units, held, attempts, codes)
 
 
 def _move_money(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from apps.orders.models import Attempt, DueCheck, Order, OrderUnit
+from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.news import News
 from apps.orders.polling.policy import Wait
 from apps.orders.questions import facts_of
@@ -45,6 +45,13 @@ class Link(NamedTuple):
     attempt_id: int
     unit_id: int
     holds: bool
+
+
+class Unit(NamedTuple):
+    """One unit of an order."""
+
+    pk: int
+    status: str
 
 
 def standing_of(
@@ -113,7 +120,7 @@ def attempt_fields(attempt: Attempt, verdict: Verdict, news: News, cost: dict[st
 
 
 def fold_units(
-    units: Iterable[OrderUnit], links: Iterable[Link], attempts: Mapping[int, Attempt], codes: Mapping[int, int]
+    units: Iterable[Unit], links: Iterable[Link], attempts: Mapping[int, Attempt], codes: Mapping[int, int]
 ) -> list[UnitFacts]:
     """The units of one order with the attempts that hold them; of a part delivery the first units are delivered.
 

@@ -18,7 +18,7 @@ LANE_CONCURRENCY = 200
 
 
 TURNS_AT_ONCE = 2
-"""Turns of one account side by side: while some are on the wire, another is claimed and another applied."""
+"""Turns of a slow account side by side: while one is on the wire, another is claimed or applied."""
 LEAST_TURN = 25
 """Requests for which a turn of their own is worth its statements."""
 
@@ -41,18 +41,17 @@ def _most_at_once(integration: Integration) -> int:
     return min(integration.caps().burst, LANE_CONCURRENCY)
 
 
-def _most_of_a_turn(integration: Integration) -> int:
-    """Requests of one turn: all of them begin at once, so that each is made when it was granted."""
-    return _most_at_once(integration) // turns_at_once(integration)
+def claim_turn(integration: Integration, now: datetime, share: int = 1) -> Turn:
+    """Take what may be asked now, as one of `share` turns that go side by side.
 
-
-def claim_turn(integration: Integration, now: datetime) -> Turn:
-    """Take what may be asked now. An account that does not answer gets one probe at most; the rest is put off."""
+    An account that does not answer gets one probe at most; the rest is put off. All requests of a turn begin at once,
+    so that each is made when it was granted.
+    """
     if not has_wire(integration.kind):
         return Turn(due.claim_lane(integration.pk, now, lease_of(integration), LANE_CONCURRENCY))
     standing = breaker.standing_of(integration.pk, now)
     if standing.next_probe_at is None:
-        return _claim(integration, now, _most_of_a_turn(integration))
+        return _claim(integration, now, _most_at_once(integration) // share)
     turn = Turn([]) if standing.state is State.OPEN else _claim_probe(integration, now)
     if turn.retry_at is None:
         due.put_off_lane(integration.pk, now, _next_probe_at(standing, now), breaker.PROBE_EVERY)

@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from apps.common.logs import get_logger
 from apps.orders import due
 from apps.orders.due import Reschedule
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderUnit
+from apps.orders.models import Attempt, DueCheck, Order, OrderCode, OrderUnit
 from apps.orders.news import News
 from apps.orders.polling import learning
 from apps.orders.polling.policy import Wait
 from apps.orders.questions import share_accounts
-from apps.orders.standings import QUIET, Link, attempt_fields, external_of, fold_units, is_first, standing_of
+from apps.orders.standings import QUIET, Link, Unit, attempt_fields, external_of, fold_units, is_first, standing_of
 from apps.orders.states import AttemptState, DueKind, OrderStatus, UnitStatus
 from apps.orders.tally import tally
 from apps.orders.verdicts import Plan, Verdict, decide
 from apps.providers.contract import Outcome
 from apps.providers.models import Integration
-
-T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -44,6 +41,8 @@ ATTEMPT_FIELDS = (
     "provider_order_id", "created_at", "answered_at", "doubt_since", "failed_seen_at", "not_found", "not_found_since",
     "resent_at", "delivered_units", "delivered_at", "is_surplus", "closed_at",
 )  # fmt: skip
+
+ROW_FIELDS = ("attempt", "tries", "errors", "fence", "asked_at", "digest", "same_since")
 
 
 def put_off(news: Sequence[News], orders: Mapping[int, Order], draw: Callable[[], float]) -> list[News]:
@@ -80,8 +79,8 @@ class _Crowd:
     orders: Mapping[int, Order]
     attempts: Mapping[int, Attempt]
     rows: Mapping[int, DueCheck]
-    units: Mapping[int, list[OrderUnit]]
-    links: Mapping[int, list[Link]]
+    units: Mapping[int, Sequence[Unit]]
+    links: Mapping[int, Sequence[Link]]
     codes: Mapping[int, int]
     products: Mapping[int, int]
     lessons: dict[tuple[int, int], learning.Lesson]
@@ -91,10 +90,8 @@ def _load(news: Sequence[News], orders: Mapping[int, Order]) -> _Crowd:
     order_ids = [item.order_id for item in news]
     attempts = {one.pk: one for one in Attempt.objects.filter(order__in=order_ids).only(*ATTEMPT_FIELDS)}
     share_accounts(attempts.values())
-    rows = DueCheck.objects.filter(attempt__in=[item.attempt_id for item in news])
-    links = AttemptUnit.objects.filter(unit__order__in=order_ids).values_list(
-        "unit__order_id", "attempt_id", "unit_id", "holds"
-    )
+    rows = DueCheck.objects.filter(attempt__in=[item.attempt_id for item in news]).only(*ROW_FIELDS)
+    units, links = _load_units(order_ids)
     codes = OrderCode.objects.filter(order__in=order_ids, is_quarantined=False)
     is_learned = any(one.integration.asking().policy == "learned" for one in attempts.values())
     products = Order.objects.filter(pk__in=order_ids).values_list("pk", "package__product_id") if is_learned else ()
@@ -102,19 +99,26 @@ def _load(news: Sequence[News], orders: Mapping[int, Order]) -> _Crowd:
         orders,
         attempts,
         {row.attempt_id: row for row in rows if row.attempt_id is not None},
-        _grouped((unit.order_id, unit) for unit in OrderUnit.objects.filter(order__in=order_ids).order_by("n")),
-        _grouped((order_id, Link(*link)) for order_id, *link in links),
+        units,
+        links,
         Counter(codes.values_list("attempt_id", flat=True)),
         dict(products),
         {},
     )
 
 
-def _grouped(pairs: Iterable[tuple[int, T]]) -> Mapping[int, list[T]]:
-    groups: defaultdict[int, list[T]] = defaultdict(list)
-    for key, value in pairs:
-        groups[key].append(value)
-    return groups
+def _load_units(order_ids: Sequence[int]) -> tuple[Mapping[int, Sequence[Unit]], Mapping[int, Sequence[Link]]]:
+    """The units of the orders by their numbers, and which attempts were to buy them."""
+    units: defaultdict[int, dict[int, Unit]] = defaultdict(dict)
+    links: defaultdict[int, list[Link]] = defaultdict(list)
+    names = ("order_id", "pk", "status", "attempt_units__attempt_id", "attempt_units__holds")
+    for order_id, pk, status, attempt_id, holds in (
+        OrderUnit.objects.filter(order__in=order_ids).order_by("n").values_list(*names)
+    ):
+        units[order_id][pk] = Unit(pk, status)
+        if attempt_id is not None:
+            links[order_id].append(Link(attempt_id, pk, holds))
+    return defaultdict(tuple, {order_id: tuple(own.values()) for order_id, own in units.items()}), links
 
 
 # --- deciding
@@ -136,7 +140,7 @@ def _plan(news: News, crowd: _Crowd, draw: Callable[[], float]) -> Plan | None:
     return verdict.plan
 
 
-def _counts(links: Sequence[Link], units: Iterable[OrderUnit]) -> dict[str, int]:
+def _counts(links: Sequence[Link], units: Iterable[Unit]) -> dict[str, int]:
     status = {unit.pk: unit.status for unit in units}
     held = [status[link.unit_id] for link in links if link.holds]
     return {"all": len(links), "held": len(held), "paid": held.count(UnitStatus.HELD)}
