@@ -31,7 +31,7 @@ from apps.orders.polling import learning
 from apps.orders.questions import Question, load_questions, not_asked
 from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
-from apps.orders.turns import LANE_CONCURRENCY, TURNS_AT_ONCE, claim_turn, has_turn, turns_at_once
+from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn
 from apps.providers import traffic
 from apps.providers.contract import Account, Outcome, Result
 from apps.providers.models import Integration
@@ -54,8 +54,6 @@ LOOK_EVERY = timedelta(seconds=1)
 """How often a sweep looks for lanes that have come due meanwhile."""
 WAIT_AT_MOST = timedelta(seconds=5)
 """A budget that is spent for longer than this is waited for by the next sweep."""
-IDLE_SHARE = 0.35
-"""Of a turn's time, what the process may spend waiting before another turn begins beside it."""
 DATABASE_AWAY_S = 2.0
 """How long a database that does not answer is left alone."""
 NEVER = Event()
@@ -197,49 +195,17 @@ def _in_thread(work: Callable[[], Drained]) -> Drained:
 
 
 def drain(lane: int, until: datetime, stop: Event) -> Drained:
-    """Ask about what is due of one account until nothing is, it must wait, or time or `stop` end it."""
+    """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or time or `stop` end it."""
     integration = Integration.objects.get(pk=lane)
-    with ThreadPoolExecutor(TURNS_AT_ONCE, thread_name_prefix="turn") as pool:
-        return _Turns(integration, until, stop, pool).run()
-
-
-class _Turns:
-    """The turns of one account; where it lets us wait, side by side: while one is on the wire, another goes on.
-
-    Each is a whole one, claim, questions and answers, in a thread with a connection of its own: what one has claimed,
-    no other can. Where there is nothing to wait for, a second thread would only take turns with the first.
-    """
-
-    def __init__(self, integration: Integration, until: datetime, stop: Event, pool: ThreadPoolExecutor) -> None:
-        self._integration, self._until, self._stop, self._pool = integration, until, stop, pool
-        self._share = 1
-        self._beside: list[Future[Drained]] = []
-
-    def run(self) -> Drained:
-        """Take turns to the end; raises what went wrong in one, after the others have ended."""
-        parts = [self._take_turns(), *(future.result() for future in self._beside)]
-        retries = [part.retry_at for part in parts if part.retry_at is not None]
-        return Drained(sum(part.asked for part in parts), retry_at=max(retries, default=None))
-
-    def _take_turns(self) -> Drained:
-        asked = 0
-        while not self._stop.is_set() and (now := clock.now()) < self._until:
-            turn = claim_turn(self._integration, now, self._share)
-            if not turn.claims:
-                return Drained(asked, retry_at=turn.retry_at)
-            began, busy = time.perf_counter(), time.thread_time()
-            ask_and_apply(turn.claims)
-            learning.reprice(self._integration, clock.now())
-            asked += len(turn.claims)
-            idle_s = time.perf_counter() - began - (time.thread_time() - busy)
-            if turn.is_full and self._share == 1 and idle_s >= IDLE_SHARE * (time.perf_counter() - began):
-                self._go_side_by_side()
-        return Drained(asked)
-
-    def _go_side_by_side(self) -> None:
-        """From now on several turns, which have together as many requests as this one had alone."""
-        self._share = turns_at_once(self._integration)
-        self._beside += [self._pool.submit(_in_thread, self._take_turns) for _ in range(self._share - 1)]
+    asked = 0
+    while not stop.is_set() and (now := clock.now()) < until:
+        turn = claim_turn(integration, now)
+        if not turn.claims:
+            return Drained(asked, retry_at=turn.retry_at)
+        ask_and_apply(turn.claims)
+        learning.reprice(integration, clock.now())
+        asked += len(turn.claims)
+    return Drained(asked)
 
 
 def dispatch_waiting() -> Drained:

@@ -14,44 +14,29 @@ from apps.providers.models import Integration
 from apps.providers.registry import has_wire
 
 LANE_CONCURRENCY = 200
-"""Most requests of an account at once, where its burst allows as many: each is a connection of its own."""
-
-
-TURNS_AT_ONCE = 2
-"""Turns of a slow account side by side: while one is on the wire, another is claimed or applied."""
-LEAST_TURN = 25
-"""Requests for which a turn of their own is worth its statements."""
+"""Most requests of one turn, where the account's burst allows as many: each is a connection of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What may be asked now; `retry_at`: more is due, and may be asked then. `is_full`: more may be due at once."""
+    """What may be asked now; `retry_at`: more is due, and may be asked then."""
 
     claims: list[Claim]
     retry_at: datetime | None = None
-    is_full: bool = False
 
 
-def turns_at_once(integration: Integration) -> int:
-    """How many turns of the account may go side by side; together they have as many requests as one would have."""
-    return min(max(_most_at_once(integration) // LEAST_TURN, 1), TURNS_AT_ONCE)
-
-
-def _most_at_once(integration: Integration) -> int:
+def most_at_once(integration: Integration) -> int:
+    """Requests of one turn: all of them begin at once, so that each is made when it was granted."""
     return min(integration.caps().burst, LANE_CONCURRENCY)
 
 
-def claim_turn(integration: Integration, now: datetime, share: int = 1) -> Turn:
-    """Take what may be asked now, as one of `share` turns that go side by side.
-
-    An account that does not answer gets one probe at most; the rest is put off. All requests of a turn begin at once,
-    so that each is made when it was granted.
-    """
+def claim_turn(integration: Integration, now: datetime) -> Turn:
+    """Take what may be asked now. An account that does not answer gets one probe at most; the rest is put off."""
     if not has_wire(integration.kind):
         return Turn(due.claim_lane(integration.pk, now, lease_of(integration), LANE_CONCURRENCY))
     standing = breaker.standing_of(integration.pk, now)
     if standing.next_probe_at is None:
-        return _claim(integration, now, _most_at_once(integration) // share)
+        return _claim(integration, now, most_at_once(integration))
     turn = Turn([]) if standing.state is State.OPEN else _claim_probe(integration, now)
     if turn.retry_at is None:
         due.put_off_lane(integration.pk, now, _next_probe_at(standing, now), breaker.PROBE_EVERY)
@@ -75,7 +60,7 @@ def _claim(integration: Integration, now: datetime, most: int) -> Turn:
         return Turn([])
     grant = budget.take(integration, Use.ASK, wanted, now)
     claims = due.claim_lane(lane, now, lease_of(integration), grant.count, batch) if grant.count else []
-    return Turn(claims, grant.retry_at if grant.count < wanted else None, is_full=grant.count == most)
+    return Turn(claims, grant.retry_at if grant.count < wanted else None)
 
 
 def _claim_probe(integration: Integration, now: datetime) -> Turn:

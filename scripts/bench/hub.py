@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTIONS: dict[str, Any] = {
     "rate_per_s": 100_000,
     "burst": 1000,
-    "ask_timeout_s": 30,
+    "ask_timeout_s": 5,
     "poll_base_s": 86400,
     "poll_cap_s": 86400,
 }

@@ -13,10 +13,13 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import aiohttp
 
 FIRST = 100_000_000_000_000_000
+PATIENCE_S = 5.0
+"""Thousands of new connections a second use every port again within seconds; now and then one is lost with that."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,13 +42,14 @@ async def ask_all(url: str, count: int, concurrency: int, seconds: float, *, is_
         for number in numbers:
             if time.perf_counter() > ends_at:
                 return
-            async with session.get(f"{address}{FIRST + number}") as answer:
-                answer.raise_for_status()
-                await answer.read()
-                answers += 1
+            with suppress(TimeoutError):
+                async with session.get(f"{address}{FIRST + number}") as answer:
+                    answer.raise_for_status()
+                    await answer.read()
+                    answers += 1
 
     connector = aiohttp.TCPConnector(limit=0, force_close=not is_kept)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as session:
         await asyncio.gather(*(ask(session) for _ in range(concurrency)))
     return answers
 

@@ -1,4 +1,4 @@
-"""Turns of one account side by side: nothing is asked or applied twice, and nothing is lost where they end."""
+"""Turn by turn an account is asked: nothing twice, nothing lost where the turns end, and nobody waits for another."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ import pytest
 from apps.common import checkpoints, clock
 from apps.orders import monitoring
 from apps.orders.models import DueCheck
-from apps.orders.turns import LANE_CONCURRENCY, turns_at_once
 from apps.providers.models import Integration
-from tests.factories import START, Shop, at_checkpoint, fill_lane, make_integration, make_shop, order_from
+from tests.factories import START, Shop, at_checkpoint, fill_lane, make_shop, order_from
 from tests.functional.core_fixtures import committed
 
 __all__ = ["committed"]
 
 pytestmark = pytest.mark.both_databases
 
-BURST, ASKED_AT_ONCE = 50, 40
-"""Two turns of 25 requests; asking has four fifths of a burst, so that the second one gets 15."""
+BURST, DUE = 50, 40
 PATIENCE_S = 10.0
 ANSWER = b"OK|1| |islemde"
 
 
 class Panel:
-    """A panel that says of every order that it is being worked on, when `may_answer` says so."""
+    """A panel that says of every order that it is being worked on, when `may_answer` lets it."""
 
-    def __init__(self, may_answer: Callable[[Panel], bool] = lambda panel: True) -> None:
+    def __init__(self, may_answer: Callable[[], bool] = lambda: True) -> None:
         self.asked: Counter[str] = Counter()
         self.open = self.most_open = 0
         self.changed = Condition()
@@ -57,14 +55,14 @@ class Panel:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def hold(self, reference: str, may_answer: Callable[[Panel], bool]) -> None:
+    def hold(self, reference: str, may_answer: Callable[[], bool]) -> None:
         """Wait for leave to answer; a panel that waited in vain remembers it."""
         with self.changed:
             self.asked[reference] += 1
             self.open += 1
             self.most_open = max(self.most_open, self.open)
             self.changed.notify_all()
-            self.is_patient &= self.changed.wait_for(lambda: may_answer(self), PATIENCE_S)
+            self.is_patient &= self.changed.wait_for(may_answer, PATIENCE_S)
             self.open -= 1
 
 
@@ -72,7 +70,7 @@ class Panel:
 def panels(committed: None) -> Iterator[Callable[..., Panel]]:
     made: list[Panel] = []
 
-    def make(may_answer: Callable[[Panel], bool] = lambda panel: True) -> Panel:
+    def make(may_answer: Callable[[], bool] = lambda: True) -> Panel:
         made.append(Panel(may_answer))
         return made[-1]
 
@@ -83,7 +81,7 @@ def panels(committed: None) -> Iterator[Callable[..., Panel]]:
         panel.server.server_close()
 
 
-def lane_of(panel: Panel, due: int, rate_per_s: float = 0.1) -> Integration:
+def lane_of(panel: Panel, due: int, rate_per_s: float = 10_000) -> Integration:
     """An account at the panel with so many purchases that are due."""
     shop: Shop = make_shop(panel.url, burst=BURST, rate_per_s=rate_per_s, ask_timeout_s=2 * PATIENCE_S)
     fill_lane(order_from(shop), shop.integration, due)
@@ -101,67 +99,60 @@ def standing(lane: Integration) -> Counter[tuple[int, int]]:
 
 
 class TestTurns:
-    @pytest.mark.parametrize(("burst", "turns"), [(1, 1), (49, 1), (50, 2), (LANE_CONCURRENCY, 2), (1000, 2)])
-    def test_are_two_where_the_burst_is_large(self, committed: None, burst: int, turns: int) -> None:
-        shop = make_shop("http://127.0.0.1:9")
-        assert turns_at_once(make_integration(shop.tenant, "http://127.0.0.1:9", burst=burst)) == turns
-
-    def test_are_on_the_wire_together_and_ask_about_each_order_once(self, panels: Callable[..., Panel]) -> None:
-        turns: list[str] = []
-        at_checkpoint("ask.after_claim", lambda: turns.append("turn"))
-        panel = panels(lambda panel: panel.most_open == ASKED_AT_ONCE and len(turns) == 2)
-        lane = lane_of(panel, ASKED_AT_ONCE + 5)
-        assert drain(lane) == ASKED_AT_ONCE
-        assert (panel.is_patient, panel.most_open) == (True, ASKED_AT_ONCE)
-        assert (len(panel.asked), set(panel.asked.values())) == (ASKED_AT_ONCE, {1})
-        assert standing(lane) == {(1, 1): ASKED_AT_ONCE, (0, 0): 5}
-
-    def test_have_no_more_requests_open_than_the_burst(self, panels: Callable[..., Panel]) -> None:
-        panel = panels(lambda panel: panel.most_open >= BURST or sum(panel.asked.values()) == 150)
-        lane = lane_of(panel, 150, rate_per_s=10_000)
+    def test_ask_about_each_order_once_with_no_more_requests_open_than_the_burst(
+        self, panels: Callable[..., Panel]
+    ) -> None:
+        panel = panels()
+        lane = lane_of(panel, 150)
         assert drain(lane) == 150
         assert panel.most_open <= BURST
-        assert set(panel.asked.values()) == {1}
+        assert (len(panel.asked), set(panel.asked.values())) == (150, {1})
         assert standing(lane) == {(1, 1): 150}
 
     def test_that_are_told_to_stop_apply_what_they_have_asked_and_leave_the_rest_due(
         self, panels: Callable[..., Panel]
     ) -> None:
         stop = Event()
-        panel = panels(lambda panel: stop.set() or True)  # type: ignore[func-returns-value]
-        lane = lane_of(panel, 150, rate_per_s=10_000)
+        panel = panels(lambda: stop.set() is None)  # type: ignore[func-returns-value]
+        lane = lane_of(panel, 150)
         asked = drain(lane, stop)
         assert 0 < asked <= BURST
         assert (len(panel.asked), set(panel.asked.values())) == (asked, {1})
         assert standing(lane) == {(1, 1): asked, (0, 0): 150 - asked}
         assert set(DueCheck.objects.filter(fence=0).values_list("next_at", flat=True)) == {START}
 
-    def test_of_which_one_breaks_off_keep_the_answers_of_the_other(self, panels: Callable[..., Panel]) -> None:
+    def test_that_break_off_keep_what_was_applied_and_leave_the_rest_to_its_lease(
+        self, panels: Callable[..., Panel]
+    ) -> None:
         panel = panels()
-        lane = lane_of(panel, ASKED_AT_ONCE)
-        left = [25, 0]
+        lane = lane_of(panel, 150)
+        turns: list[str] = []
 
-        def break_off(reached: str) -> None:
-            if reached == "ask.after_claim" and left.pop() > 0:
+        def break_off() -> None:
+            turns.append("turn")
+            if len(turns) == 2:
                 raise RuntimeError("gone")
 
-        checkpoints.set_hook(break_off)
+        at_checkpoint("ask.after_answers", break_off)
         with pytest.raises(RuntimeError, match="gone"):
             drain(lane)
         told = standing(lane)
-        assert (sum(told.values()), told[0, 0], len(told)) == (ASKED_AT_ONCE, 0, 2)
-        assert told[1, 1] == len(panel.asked) > 0
+        assert 0 < told[1, 1] <= BURST
+        assert 0 < told[1, 0] <= BURST
+        assert told[0, 0] == 150 - told[1, 1] - told[1, 0]
+        lost = DueCheck.objects.filter(lane=lane.pk, fence=1, asked=0)
+        assert min(lost.values_list("next_at", flat=True)) > clock.now()
 
     def test_of_a_silent_account_hold_up_nobody_elses(self, panels: Callable[..., Panel]) -> None:
         quick = panels()
-        silent = panels(lambda _: sum(quick.asked.values()) == ASKED_AT_ONCE)
-        slow_lane, quick_lane = lane_of(silent, ASKED_AT_ONCE), lane_of(quick, ASKED_AT_ONCE)
-        waking = Thread(target=wake_when, args=(silent, lambda: len(quick.asked) == ASKED_AT_ONCE))
+        silent = panels(lambda: sum(quick.asked.values()) >= DUE)
+        slow_lane, quick_lane = lane_of(silent, DUE), lane_of(quick, DUE)
+        waking = Thread(target=wake_when, args=(silent, lambda: sum(quick.asked.values()) >= DUE))
         waking.start()
-        assert monitoring.sweep(run_for=timedelta(seconds=1)).asked == 2 * ASKED_AT_ONCE
+        assert monitoring.sweep(run_for=timedelta(seconds=1)).asked == 2 * DUE
         waking.join()
         assert silent.is_patient
-        assert standing(slow_lane) == standing(quick_lane) == {(1, 1): ASKED_AT_ONCE}
+        assert standing(slow_lane) == standing(quick_lane) == {(1, 1): DUE}
 
 
 def wake_when(panel: Panel, is_so: Callable[[], bool]) -> None:
