@@ -178,12 +178,14 @@ class _Round:
                 answer: Answer = await self._ask(call, job.policy, attempt)
         except Exception as error:
             answer = attempt.verdict(error)
-        return Exchange(call.redacted(), answer, attempt.begun_at - self._begin)
+        return Exchange(call, answer, attempt.begun_at - self._begin)
 
     @asynccontextmanager
     async def _turn(self, lane: Lane) -> AsyncIterator[None]:
         """Waits for a place in the lane, for the lane's gap, and then for one of the round's slots."""
-        state = self._lanes.setdefault(lane.id, _LaneState(asyncio.Semaphore(lane.concurrency)))
+        state = self._lanes.get(lane.id)
+        if state is None:
+            state = self._lanes[lane.id] = _LaneState(asyncio.Semaphore(lane.concurrency))
         async with state.slots:
             async with state.gate:
                 if lane.gap_s:
@@ -266,8 +268,11 @@ async def _read(response: aiohttp.ClientResponse, attempt: _Try, limit: int) -> 
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    names = dict.fromkeys(name.lower() for name in response.headers)
-    return {name: ", ".join(response.headers.getall(name)) for name in names}
+    told: dict[str, str] = {}
+    for name, value in response.headers.items():
+        key = name.lower()
+        told[key] = f"{told[key]}, {value}" if key in told else value
+    return told
 
 
 class _CheckedResolver(AbstractResolver):

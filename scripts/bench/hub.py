@@ -138,6 +138,11 @@ def run_sql(sql: str) -> Any:
         return cursor.fetchone()[0] if cursor.description else None
 
 
+def queue_bytes() -> int:
+    """What the queue takes on the disk, with its indexes."""
+    return int(run_sql("SELECT pg_total_relation_size('orders_due_check')"))
+
+
 # --- the work
 
 

@@ -100,6 +100,7 @@ def polling(plan: Plan, place: object) -> Iterator[Result]:
     for delay_s in DELAYS_S:
         with hub.simulator(delay_s) as url:
             hub.fill(url, plan.orders)
+            told = {"queue_mb_per_100k": round(hub.queue_bytes() / plan.orders / 10, 1)}
             task = who.Task(url, plan.orders, plan.seconds, delay_s)
             ways: dict[str, Callable[[], Run]] = {
                 "ours": partial(who.ours, task),
@@ -111,8 +112,6 @@ def polling(plan: Plan, place: object) -> Iterator[Result]:
             for number in range(plan.repetitions):
                 for name in in_turn(list(ways), number):
                     runs[name].append(who.measured(task, ways[name]))
-            size = hub.run_sql("SELECT pg_total_relation_size('orders_due_check')")
-            told = {"queue_mb_per_100k": round(size / plan.orders / 10, 1)}
             yield {"provider_ms": round(delay_s * 1000), "pending": plan.orders, **compare(runs), **told}
 
 
