@@ -33,7 +33,7 @@ from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
 from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn
 from apps.providers import traffic
-from apps.providers.contract import Outcome, Result
+from apps.providers.contract import Account, Outcome, Result
 from apps.providers.models import Integration
 from apps.providers.registry import has_wire, load_wired
 from apps.providers.traffic import Heard
@@ -348,7 +348,9 @@ def batched(questions: Sequence[Question]) -> list[Batch]:
 def ask_in_batches(batches: Sequence[Batch]) -> list[Answered]:
     """Every batch as one conversation, multiplexed; breaker and budget of each account hear how it went."""
     longest = max((batch.first.attempt.integration.caps().ask_timeout_s for batch in batches), default=0)
-    jobs = [as_job(index, batch) for index, batch in enumerate(batches)]
+    lanes = {batch.first.attempt.integration_id: batch.first.attempt.integration for batch in batches}
+    accounts = {lane: integration.account() for lane, integration in lanes.items()}
+    jobs = [as_job(index, batch, accounts[batch.first.attempt.integration_id]) for index, batch in enumerate(batches)]
     results = ask_many(jobs, concurrency=LANE_CONCURRENCY, total_timeout_s=2 * longest)
     answers = [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
     _tell_accounts([(answer, len(result.exchanges)) for answer, result in zip(answers, results, strict=True)])
@@ -369,10 +371,10 @@ def _tell_accounts(answers: Sequence[tuple[Answered, int]]) -> None:
         traffic.note(account, heard, Use.ASK, clock.now())
 
 
-def as_job(index: int, batch: Batch) -> Job[Told]:
+def as_job(index: int, batch: Batch, account: Account) -> Job[Told]:
     """The batch as a conversation for the multiplexer, in its integration's lane."""
     integration = batch.first.attempt.integration
-    return Job(key=index, talk=_talk(batch), policy=integration.egress_policy(), lane=lane_of(integration))
+    return Job(key=index, talk=_talk(batch, account), policy=integration.egress_policy(), lane=lane_of(integration))
 
 
 def lane_of(integration: Integration) -> Lane:
@@ -386,11 +388,10 @@ def _answered(batch: Batch, result: JobResult[Told]) -> Answered:
     return Answered(batch, told if told and isinstance(told.results, Mapping) else Told({}), exchange)
 
 
-def _talk(batch: Batch) -> Generator[HttpCall, Answer, Told]:
+def _talk(batch: Batch, account: Account) -> Generator[HttpCall, Answer, Told]:
     """The conversation; before a look that may prove an absence, a question that only a good login gets answered."""
     first = batch.first
-    integration = first.attempt.integration
-    adapter, account = load_wired(integration.kind), integration.account()
+    adapter = load_wired(first.attempt.integration.kind)
     refs = [question.ref() for question in batch.questions]
     if first.verb != "find":
         return Told((yield from adapter.status(account, refs)))
@@ -407,10 +408,12 @@ def ask_carefully(questions: Sequence[Question]) -> list[Answered]:
 
 
 def _ask_one_carefully(question: Question) -> tuple[Answered, int]:
-    batch, policy = Batch((question,)), question.attempt.integration.egress_policy()
-    guard = AskGuard(question.claim)
+    batch, integration = Batch((question,)), question.attempt.integration
+    guard, policy = AskGuard(question.claim), integration.egress_policy()
     try:
-        told, exchanges = drive(_talk(batch), lambda call: send_once(call, policy=policy, before_first_byte=guard))
+        told, exchanges = drive(
+            _talk(batch, integration.account()), lambda call: send_once(call, policy=policy, before_first_byte=guard)
+        )
     except TalkFailed as failure:
         told, exchanges = Told({}), failure.exchanges
     finally:

@@ -234,7 +234,7 @@ def problem_with(words: list[str]) -> str:
     """Why this command would not run; empty when it would."""
     if Path(words[0]).name.startswith("python"):
         words = words[1:]
-    program = Path(words[0]).name
+    program = words[0].replace("\\", "/").rpartition("scripts/")[2] if "scripts" in words[0] else Path(words[0]).name
     arguments = words[1 : words.index("--")] if "--" in words else words[1:]
     if program == "celery":
         name = next(word for word in arguments if word in ("worker", "beat"))

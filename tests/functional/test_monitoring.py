@@ -177,14 +177,14 @@ class TestAClaim:
         fence = row_of(order).fence
         now = stage.move(60)
         (claim,) = claim_of(row_of(order).lane, now)
-        assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1)
+        assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1, START)
         assert (row_of(order).next_at, row_of(order).fence) == (now + LEASE, fence + 1)
 
     @pytest.mark.both_databases
     def test_is_won_by_one_of_two_who_read_the_same_row(self, stage: Stage) -> None:
         sent(stage)
         now = stage.move(60)
-        seen_by_both = list(DueCheck.objects.all())
+        seen_by_both = due._read(DueCheck.objects.all())
         first = due._take(seen_by_both, now, LEASE)
         assert len(first) == 1
         assert due._take(seen_by_both, now, LEASE) == []
@@ -372,7 +372,7 @@ class TestAnAnswer:
     def test_for_another_reference_is_discarded(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence)
+        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence, None)
         question = Question(claim, attempt, "status", None, 1)
         foreign = Result(Outcome.COMPLETED, "999999999999999999", codes=(Code("FOREIGN"),))
         [news] = Answered(Batch((question,)), Told({attempt.reference: foreign}), None).news(clock.now())
@@ -396,7 +396,7 @@ class TestAnAnswer:
     def test_with_a_missing_row_is_no_information(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status", None, 1)
+        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0, None), attempt, "status", None, 1)
         [news] = Answered(Batch((question,)), Told({}), None).news(clock.now())
         assert news.result.outcome is Outcome.UNKNOWN
 

@@ -1,0 +1,82 @@
+"""The arithmetic of the benchmarks, and that their machinery measures something."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = [sys.executable, str(ROOT / "scripts" / "bench" / "run.py")]
+sys.path.append(str(ROOT / "scripts" / "bench"))
+
+from figures import Run, compare, in_turn, ratios, spread  # noqa: E402 - a script's neighbour, not a package
+
+
+class TestARun:
+    def test_has_a_rate(self) -> None:
+        assert Run(checks=900, seconds=4.5).per_s == 200
+
+    @pytest.mark.parametrize(
+        ("run", "why"),
+        [
+            (Run(100, 1.0), ""),
+            (Run(99, 1.0), "only 99 checks were made"),
+            (Run(0, 0.0), "only 0 checks were made"),
+            (Run(5000, 1.0, simulator=0.95), "the simulator used 95% of a core"),
+            (Run(5000, 1.0, trouble="7 answers were not the usual one"), "7 answers were not the usual one"),
+        ],
+    )
+    def test_is_worth_nothing_where_the_work_was_not_done(self, run: Run, why: str) -> None:
+        assert run.why_invalid() == why
+
+
+class TestTheRatios:
+    def test_are_made_within_each_repetition(self) -> None:
+        assert ratios([Run(100, 1), Run(400, 1)], [Run(200, 1), Run(1600, 1)]) == [0.5, 0.25]
+
+    def test_are_told_with_their_spread(self) -> None:
+        assert spread([0.25, 1.0, 0.5], 2) == {"median": 0.5, "min": 0.25, "max": 1.0}
+
+    def test_and_rates_stand_in_one_result(self) -> None:
+        runs = {"ours": [Run(1000, 2, 1.0), Run(3000, 2, 3.0)], "loop": [Run(1000, 1), Run(3000, 1)]}
+        told = compare(runs)
+        assert told["valid"] is True
+        assert (told["ratio_to_loop"], told["repetitions"]) == (0.5, 2)
+        assert told["checks_per_s"] == {
+            "ours": {"median": 1000.0, "min": 500.0, "max": 1500.0},
+            "loop": {"median": 2000.0, "min": 1000.0, "max": 3000.0},
+        }
+        assert told["cpu_us_per_check"] == {"ours": 1000}
+
+    def test_of_a_run_that_did_nothing_are_not_valid(self) -> None:
+        told = compare({"ours": [Run(5, 2)], "loop": [Run(1000, 1)]})
+        assert (told["valid"], told["trouble"]) == (False, ["ours: only 5 checks were made"])
+
+    def test_come_from_turns_there_and_back(self) -> None:
+        assert [in_turn(["a", "b", "c"], number) for number in range(2)] == [["a", "b", "c"], ["c", "b", "a"]]
+
+
+class TestTheScript:
+    def test_refuses_a_workload_that_does_not_exist_and_names_those_that_do(self) -> None:
+        done = subprocess.run([*RUN, "--workload", "W9"], capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, "invalid choice: 'W9' (choose from 'W1', 'W4')" in done.stderr) == (2, True)
+
+    @pytest.mark.slow
+    def test_measures_a_little_and_says_so(self) -> None:
+        size = ["--orders", "400", "--seconds", "3", "--repetitions", "1", "--growth", "200", "400", "--json"]
+        done = subprocess.run([*RUN, *size], capture_output=True, text=True, check=False, timeout=300)
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(one["workload"], one.get("provider_ms")) for one in told] == [("W1", 0), ("W1", 100), ("W4", None)]
+        assert (done.returncode, [one["valid"] for one in told]) == (0, [True] * 3), done.stderr[-2000:]
+        assert all(one["ratio_to_loop"] > 0 and one["ratio_to_celery"] > 0 for one in told[:2])
+
+    @pytest.mark.slow
+    def test_fails_where_too_little_was_done(self) -> None:
+        size = ["--workload", "W1", "--orders", "50", "--seconds", "3", "--repetitions", "1", "--json"]
+        done = subprocess.run([*RUN, *size], capture_output=True, text=True, check=False, timeout=300)
+        told = [json.loads(line)["valid"] for line in done.stdout.splitlines()]
+        assert (done.returncode, told) == (1, [False, False])
