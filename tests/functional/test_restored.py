@@ -75,7 +75,7 @@ class TestAnOrderThatWaited:
         assert standing_of(order) == HELD
         assert story_of(order) == ["created", "restored"]
         assert sums_of(order) == {"hold": 35_000_000}
-        assert OutboxEvent.objects.filter(subject_id=order.pk, kind="order.review").count() == 1
+        assert OutboxEvent.objects.filter(subject_id=order.pk, kind="order.held").count() == 1
         check_invariants(stage)
 
     def test_goes_when_a_person_sends_it(self, stage: Stage, shop: Shop, operator: User) -> None:
