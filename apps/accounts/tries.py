@@ -49,8 +49,8 @@ def give_back(limit: Limit, subject: str) -> None:
 
 
 def forgive(limit: Limit, subject: str) -> None:
-    """All tries are there again."""
-    SignInBudget.objects.filter(pk=_key(limit, subject)).delete()
+    """All tries are there again. The row stays: whoever tries at this moment has seen it, and spends from it."""
+    SignInBudget.objects.filter(pk=_key(limit, subject)).update(spent_us=0)
 
 
 def forget_old(now: datetime) -> None:

@@ -645,7 +645,7 @@ class TestAnAppendOnlyTable:
     def test_refuses_an_update(self, world: World, table: str) -> None:
         row = first_id(table)
         with pytest.raises(DatabaseError, match=f"{table} is append-only"), transaction.atomic():
-            sql(f"UPDATE {table} SET id = id WHERE id = %s", row)  # noqa: S608
+            sql(f"UPDATE {table} SET id = -id WHERE id = %s", row)  # noqa: S608
 
     @pytest.mark.parametrize("table", [*APPEND_ONLY, "orders_code"])
     def test_refuses_a_deletion(self, world: World, table: str) -> None:

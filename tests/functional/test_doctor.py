@@ -90,6 +90,8 @@ class TestTheDatabase:
             "catalog_fx_rate_forbid_update",
             "catalog_package_price_no_overlap_insert",
             "catalog_package_price_no_overlap_update",
+            "journal_audit_entry_forbid_delete",
+            "journal_audit_entry_forbid_update",
             "orders_break_event_forbid_delete",
             "orders_break_event_forbid_update",
             "orders_break_forbid_delete",
@@ -202,6 +204,7 @@ class TestTheLoops:
             "worker",
             "beat",
             "worker_process",
+            "events",
         ]
 
 

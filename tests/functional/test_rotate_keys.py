@@ -42,12 +42,14 @@ class TestTheTables:
     def test_are_all_that_hold_something_sealed(self) -> None:
         assert {table.name: table.columns for table in rotation.sealed_tables()} == {
             "accounts_api_key": ("sealed_signing_secret",),
+            "accounts_second_factor": ("sealed_secret",),
             "journal_provider_webhook": ("sealed_body", "sealed_call"),
             "orders_approval": ("sealed_entry",),
             "orders_code": ("sealed", "sealed_serial", "sealed_pin", "sealed_url"),
             "orders_evidence": ("sealed_body",),
             "providers_integration": ("sealed_secrets",),
             "providers_stock_code": ("sealed", "sealed_serial", "sealed_pin"),
+            "webhooks_endpoint": ("sealed_secret", "sealed_old_secret"),
         }
 
 
