@@ -104,6 +104,8 @@ def door(view: View, *methods: str) -> Callable[..., HttpResponse]:
             log.info("order_refused", refusal=refused.code, detail=refused.detail)
             code, text = CODES.get(type(refused), REFUSED)
             return respond(shapes.tell_error(code, text or refused.detail))
+        except creation.InFlight:  # no refusal: the other request may have placed it
+            return respond(shapes.tell_error(BROKEN, "the same order is being placed: ask again"), status=503)
         except Exception as error:
             log.exception("client_api_failed", path=request.path, error=type(error).__name__)
             return respond(shapes.tell_error(BROKEN, "unknown error"), status=500)

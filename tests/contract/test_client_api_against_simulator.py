@@ -47,6 +47,10 @@ from apps.simulator.switches import Batch, Down
 DIRECT, WITH_CODES, AMOUNT, LISTED, OFF = ({"oyun": number} for number in ("101", "102", "103", "104", "105"))
 DIALECT = "client_api"
 PATIENCE_S = 0.3
+CALM_S = 5.0
+"""For answers that come at once: a busy machine must not look like a silent provider."""
+
+QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 ARABIC = "رقم اللاعب غير صحيح"
 
 BY_PLACE: dict[Place, Outcome] = {
@@ -154,8 +158,8 @@ class Shop:
     def __init__(self, simulator: SimulatorProcess, adapter: ClientApi | None = None) -> None:
         self.simulator = simulator
         self.adapter = adapter or ClientApi()
-        options = {"place_timeout_s": PATIENCE_S, "ask_timeout_s": PATIENCE_S}
-        self.account = Account(f"{simulator.url}/client_api", "", {"token": "demo-secret"}, "USD", options)
+        self.account = Account(f"{simulator.url}/client_api", "", {"token": "demo-secret"}, "USD")
+        self.wait(CALM_S)
 
     def know(self, **options: object) -> None:
         """Gives the account options that its form takes."""
@@ -164,6 +168,11 @@ class Shop:
 
     def forget_token(self) -> None:
         self.account = replace(self.account, secrets={"token": "wrong"})
+
+    def wait(self, patience_s: float) -> None:
+        """How long this buyer waits for an answer from now on."""
+        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
+        self.account = replace(self.account, options=options)
 
     def place(self, request: PlaceRequest) -> Result:
         return drive(self.adapter.place(self.account, request), _send)[0]
@@ -192,7 +201,11 @@ class Shop:
     def buy(self, product: Mapping[str, str] = WITH_CODES, **fate: Any) -> tuple[PlaceRequest, Result]:
         """Places a new order that has this fate."""
         request = self.request(product, **fate)
-        return request, self.place(request)
+        if fate.get("place") in QUIET or "answer_delay_s" in fate:
+            self.wait(PATIENCE_S)
+        result = self.place(request)
+        self.wait(CALM_S)
+        return request, result
 
     def bought(self, request: PlaceRequest) -> list[dict[str, Any]]:
         return [row for row in self.simulator.orders() if row["reference"] == request.reference]
@@ -295,7 +308,7 @@ class TestPlacing:
         assert result.codes == (shop.codes(request) if result.outcome is Outcome.COMPLETED else ())
 
     def test_is_in_doubt_after_an_answer_that_comes_too_late(self, shop: Shop) -> None:
-        request, result = shop.buy(answer_delay_s=3 * PATIENCE_S)
+        request, result = shop.buy(answer_delay_s=30)
         assert result.outcome is Outcome.UNKNOWN
         assert shop.find(request).codes == shop.codes(request) != ()
 
@@ -562,7 +575,9 @@ class TestAsking:
     def test_a_failed_question_is_no_news(self, shop: Shop, fault: StatusFault) -> None:
         shop.buy()
         request, _ = shop.buy(status_faults=[fault])
+        shop.wait(PATIENCE_S if fault is StatusFault.HANG else CALM_S)
         assert shop.find(request).outcome is BY_STATUS_FAULT[fault]
+        shop.wait(CALM_S)
         assert shop.find(request).outcome is Outcome.COMPLETED
 
     @pytest.mark.parametrize("mangle", Mangle)
@@ -707,6 +722,7 @@ class TestDown:
     def test_a_shop_that_is_down_says_nothing(self, shop: Shop, down: Down) -> None:
         request, _ = shop.buy()
         shop.simulator.switch(down=down)
+        shop.wait(PATIENCE_S if down is Down.HANG else CALM_S)
         assert shop.place(shop.request()).outcome is BY_DOWN[down]
         assert shop.find(request).outcome is Outcome.UNKNOWN
         assert shop.balance().amount is None

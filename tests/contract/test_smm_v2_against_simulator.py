@@ -29,6 +29,10 @@ from apps.simulator.switches import Batch, Down
 FOLLOWERS, COMMENTS, LIKES = ({"service": number} for number in ("1", "2", "3"))
 DIALECT = "smm_v2"
 PATIENCE_S = 0.3
+CALM_S = 5.0
+"""For answers that come at once: a busy machine must not look like a silent provider."""
+
+QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 
 BY_PLACE: dict[Place, Outcome] = {
     **dict.fromkeys(Place, Outcome.UNKNOWN),
@@ -69,8 +73,13 @@ class Shop:
     def __init__(self, simulator: SimulatorProcess) -> None:
         self.simulator = simulator
         self.adapter = SmmV2()
-        options = {"place_timeout_s": PATIENCE_S, "ask_timeout_s": PATIENCE_S}
-        self.account = Account(f"{simulator.url}/smm_v2", "", {"key": "demo-key"}, "USD", options)
+        self.account = Account(f"{simulator.url}/smm_v2", "", {"key": "demo-key"}, "USD")
+        self.wait(CALM_S)
+
+    def wait(self, patience_s: float) -> None:
+        """How long this buyer waits for an answer from now on."""
+        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
+        self.account = replace(self.account, options=options)
 
     def place(self, request: PlaceRequest) -> Result:
         return drive(self.adapter.place(self.account, request), _send)[0]
@@ -102,7 +111,11 @@ class Shop:
     def buy(self, product: Mapping[str, str] = LIKES, quantity: int = 1000, **fate: Any) -> tuple[PlaceRequest, Result]:
         """Places a new order that has this fate."""
         request = self.request(product, quantity, **fate)
-        return request, self.place(request)
+        if fate.get("place") in QUIET or "answer_delay_s" in fate:
+            self.wait(PATIENCE_S)
+        result = self.place(request)
+        self.wait(CALM_S)
+        return request, result
 
     def bought(self, request: PlaceRequest) -> list[dict[str, Any]]:
         return [row for row in self.simulator.orders() if row["recipient"] == request.recipient]
@@ -187,7 +200,7 @@ class TestPlacing:
         assert result.provider_id == (shop.bought(request)[0]["order_id"] if is_read else "")
 
     def test_is_in_doubt_after_an_answer_that_comes_too_late(self, shop: Shop) -> None:
-        request, result = shop.buy(answer_delay_s=3 * PATIENCE_S)
+        request, result = shop.buy(answer_delay_s=30)
         assert (result.outcome, len(shop.bought(request))) == (Outcome.UNKNOWN, 1)
 
     @pytest.mark.parametrize("agent", ["", "Mozilla/5.0 (X11; Linux x86_64)"])
@@ -312,7 +325,9 @@ class TestAsking:
     def test_a_failed_question_is_no_news(self, shop: Shop, fault: StatusFault) -> None:
         shop.buy()
         request, _ = shop.buy(status_faults=[fault])
+        shop.wait(PATIENCE_S if fault is StatusFault.HANG else CALM_S)
         assert shop.find(request).outcome is BY_STATUS_FAULT[fault]
+        shop.wait(CALM_S)
         assert shop.find(request).outcome is Outcome.COMPLETED
 
     @pytest.mark.parametrize("mangle", Mangle)
@@ -418,6 +433,7 @@ class TestDown:
     def test_a_panel_that_is_down_says_nothing(self, shop: Shop, down: Down) -> None:
         request, _ = shop.buy()
         shop.simulator.switch(down=down)
+        shop.wait(PATIENCE_S if down is Down.HANG else CALM_S)
         assert shop.place(shop.request()).outcome is BY_DOWN[down]
         assert shop.find(request).outcome is Outcome.UNKNOWN
         assert shop.balance().amount is None

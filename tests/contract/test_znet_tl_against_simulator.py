@@ -29,6 +29,10 @@ PACKAGE = {"operator": "vodafone", "tip": "tam", "kontor": "50"}
 INQUIRY = {"operator": "vodafone", "tip": "ses", "kontor": "5001"}
 DIALECT = "znet_tl"
 PATIENCE_S = 0.3
+CALM_S = 5.0
+"""For answers that come at once: a busy machine must not look like a silent provider."""
+
+QUIET = frozenset({Place.ACCEPT_THEN_HANG, Place.ACCEPT_THEN_DRIP, Place.ACCEPT_THEN_HEADERS, Place.HANG_BEFORE})
 
 BY_PLACE: dict[Place, Outcome] = {
     **dict.fromkeys(Place, Outcome.UNKNOWN),
@@ -77,8 +81,13 @@ class Shop:
 
     def __init__(self, simulator: SimulatorProcess) -> None:
         self.simulator = simulator
-        options = {"place_timeout_s": PATIENCE_S, "ask_timeout_s": PATIENCE_S}
-        self.account = Account(f"{simulator.url}/znet_tl", "demo", {"sifre": "demo-secret"}, "TRY", options)
+        self.account = Account(f"{simulator.url}/znet_tl", "demo", {"sifre": "demo-secret"}, "TRY")
+        self.wait(CALM_S)
+
+    def wait(self, patience_s: float) -> None:
+        """How long this buyer waits for an answer from now on."""
+        options = {**self.account.options, "place_timeout_s": patience_s, "ask_timeout_s": patience_s}
+        self.account = replace(self.account, options=options)
 
     def place(self, reference: str, product: dict[str, str] = PACKAGE, phone: str = "") -> Result:
         request = PlaceRequest(reference, product, phone or f"5{next(_numbers):09d}")
@@ -100,7 +109,11 @@ class Shop:
         """Places a new order that has this fate."""
         reference = new_reference()
         self.simulator.set_fate(reference=reference, **fate)
-        return reference, self.place(reference, product)
+        if fate.get("place") in QUIET or "answer_delay_s" in fate:
+            self.wait(PATIENCE_S)
+        result = self.place(reference, product)
+        self.wait(CALM_S)
+        return reference, result
 
 
 def new_reference() -> str:
@@ -198,7 +211,9 @@ class TestAsking:
     def test_a_failed_question_is_no_news(self, shop: Shop, fault: StatusFault) -> None:
         shop.buy()
         reference, _ = shop.buy(status_faults=[fault])
+        shop.wait(PATIENCE_S if fault is StatusFault.HANG else CALM_S)
         assert shop.find(reference).outcome is BY_STATUS_FAULT[fault]
+        shop.wait(CALM_S)
         assert shop.find(reference).outcome is Outcome.COMPLETED
 
     def test_reads_each_flip_as_it_comes(self, shop: Shop) -> None:
@@ -272,6 +287,7 @@ class TestDown:
     def test_a_panel_that_is_down_says_nothing(self, shop: Shop, down: Down) -> None:
         reference, _ = shop.buy()
         shop.simulator.switch(down=down)
+        shop.wait(PATIENCE_S if down is Down.HANG else CALM_S)
         assert shop.place(new_reference()).outcome is BY_DOWN[down]
         assert shop.find(reference).outcome is Outcome.UNKNOWN
         assert shop.balance().amount is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from apps.api import client_api_shapes, znet_door_shapes
 from apps.catalog.models import Package
-from apps.orders import unseen
+from apps.common import checkpoints
+from apps.orders import creation, unseen
 from apps.orders.models import Attempt, Evidence, Order, UnseenReference
 from apps.panel import words
 from apps.providers.models import Integration
@@ -326,7 +328,53 @@ class TestTheSupplier:
 
 
 @pytest.mark.postgres
+class TestWhileTheSameIsBeingPlaced:
+    """Real threads on PostgreSQL: the first stands still before its commit while the second comes."""
+
+    def second_answer(self, place: Callable[[], Any]) -> tuple[int, str]:
+        reached, goes_on = threading.Event(), threading.Event()
+
+        def stand_still(name: str) -> None:
+            if name == "create.before_commit" and threading.current_thread().name == "first":
+                reached.set()
+                assert goes_on.wait(60)
+
+        def place_first() -> None:
+            try:
+                place()
+            finally:
+                connection.close()
+
+        checkpoints.set_hook(stand_still)
+        thread = threading.Thread(target=place_first, name="first")
+        thread.start()
+        try:
+            assert reached.wait(60)
+            second = place()
+        finally:
+            goes_on.set()
+            thread.join(60)
+            checkpoints.set_hook(None)
+        assert place().status_code == 200
+        assert Order.objects.count() == 1
+        return second.status_code, second.content.decode()
+
+    def test_the_client_api_says_that_nothing_is_known(self, stage: Stage) -> None:
+        shop = make_shop(stage.url)
+        key, player = key_of(shop), new_player()
+        params: dict[str, Any] = {"qty": 1, "order_uuid": "6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", "player_id": player}
+        path = f"/client/api/newOrder/{shop.package.pk}/params"
+        status, told = self.second_answer(lambda: Client().get(path, params, headers={"api-token": key}))
+        assert (status, json.loads(told)["code"]) == (503, 500)
+
+
+@pytest.mark.postgres
 class TestManyAtOnce:
+    @pytest.fixture(autouse=True)
+    def patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However busy the machine is, nobody is sent away to ask again."""
+        monkeypatch.setattr(creation, "IN_FLIGHT_WAIT", "60s")
+
     def at_once(self, acts: list[Callable[[], Any]]) -> list[Any]:
         """Every act in a thread of its own, all starting together."""
         start = threading.Barrier(len(acts))
