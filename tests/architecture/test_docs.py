@@ -64,8 +64,8 @@ GUIDE = (ROOT / "docs" / "TESTING_GUIDE.md").read_text()
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
-ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST"}
-"""Words in capitals that are no variables of ours: those of the examples, Django's own, and those of HTTP."""
+ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST", "INFO"}
+"""Words in capitals that are no variables of ours: those of the examples, Django's own, HTTP's, and levels of logs."""
 
 
 def names(paths: Iterable[Path]) -> list[str]:
@@ -165,6 +165,7 @@ HANDED_OVER = {
     "test.py": "_checks.py",
     "mutate_tables.py": "_mutants.py",
     "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
+    "bench/run.py": str(Path("bench", "run.py")),
 }
 """Scripts that only make the environment, and the one that reads their arguments."""
 
