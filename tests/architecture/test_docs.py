@@ -133,6 +133,8 @@ class TestLinks:
             "README_IMPLEMENTATION.md",
             "IMPLEMENTATION_COMPLETE.md",
             "CHANGELOG_MONITORING.md",
+            "MONITORING_IMPLEMENTATION_PLAN.md",
+            "QUICK_START_NEXT_CHAT.md",
             "migration_provider_referans.sql",
             "setup_periodic_task.py",
             "start_monitoring.ps1",
