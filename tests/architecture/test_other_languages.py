@@ -107,7 +107,7 @@ class TestTheSummary:
 
 
 def first_code(cell: str) -> str:
-    return re.findall(r"`([^`]+)`", cell)[0]
+    return next(iter(code_in(cell)))
 
 
 class TestTheArabicPages:
