@@ -472,6 +472,27 @@ class TestTheReconciliationPage:
         assert (STATEMENT_LINES, STATEMENT_BYTES) == (100_000, 16 * 1024 * 1024)
 
 
+class TestTheDecisionsAboutTheDesign:
+    PAGES = tuple(sorted((ROOT / "docs" / "adr").glob("0*.md")))
+
+    def test_are_listed_by_number_and_name(self) -> None:
+        listed = re.findall(
+            r"^(\d+)\. \[(.+)\]\((.+)\)$", (ROOT / "docs" / "adr" / "README.md").read_text(), re.MULTILINE
+        )
+        assert [(f"# {number}. {name}", file) for number, name, file in listed] == [
+            (page.read_text().splitlines()[0], page.name) for page in self.PAGES
+        ]
+        assert [int(page.name[:4]) for page in self.PAGES] == list(range(1, len(self.PAGES) + 1))
+
+    @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+    def test_have_three_parts(self, page: Path) -> None:
+        assert re.findall(r"^\*\*(\w+)\.\*\*", page.read_text(), re.MULTILINE) == [
+            "Situation",
+            "Decision",
+            "Consequence",
+        ]
+
+
 # --- routing
 
 
