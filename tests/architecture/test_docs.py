@@ -145,6 +145,16 @@ class TestLinks:
         links = LINK.findall(INDEX)
         assert [name for name in known if not any(link.endswith(name) for link in links)] == []
 
+    def test_of_the_index_reach_every_document(self) -> None:
+        seen, left = {ROOT / "docs" / "DOCS_INDEX.md"}, [ROOT / "docs" / "DOCS_INDEX.md"]
+        while left:
+            page = left.pop()
+            links = (link.partition("#")[0] for link in LINK.findall(FENCE.sub("", page.read_text())))
+            found = {(page.parent / link).resolve() for link in links if link.endswith(".md") and ":" not in link}
+            left += found - seen
+            seen |= found
+        assert [document.name for document in DOCUMENTS if document not in seen] == []
+
     def test_of_the_index_wait_for_no_document(self) -> None:
         assert "*Coming" not in INDEX
 
