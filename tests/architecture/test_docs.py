@@ -64,8 +64,8 @@ GUIDE = (ROOT / "docs" / "TESTING_GUIDE.md").read_text()
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
-ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST"}
-"""Words in capitals that are no variables of ours: those of the examples, Django's own, and those of HTTP."""
+ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST", "INFO"}
+"""Words in capitals that are no variables of ours: those of the examples, Django's own, HTTP's, and levels of logs."""
 
 
 def names(paths: Iterable[Path]) -> list[str]:
@@ -130,19 +130,33 @@ class TestLinks:
         known = (
             "README_MONITORING.md",
             "TESTING_GUIDE.md",
+            "README_IMPLEMENTATION.md",
+            "IMPLEMENTATION_COMPLETE.md",
+            "SUMMARY_AR.md",
             "CHANGELOG_MONITORING.md",
+            "MONITORING_IMPLEMENTATION_PLAN.md",
+            "QUICK_START_NEXT_CHAT.md",
             "migration_provider_referans.sql",
             "setup_periodic_task.py",
             "start_monitoring.ps1",
             "TESTING_GUIDE.md#-استكشاف-الأخطاء-الشائعة",
+            "IMPLEMENTATION_COMPLETE.md#-استكشاف-الأخطاء",
         )
         links = LINK.findall(INDEX)
         assert [name for name in known if not any(link.endswith(name) for link in links)] == []
 
-    def test_are_made_only_to_documents_that_exist(self) -> None:
-        coming = re.findall(r"\(`(\w+\.md)`\).*?\*Coming", INDEX, re.DOTALL)
-        assert len(coming) == 3
-        assert [name for name in coming if (ROOT / "docs" / name).exists()] == []  # then it is a link
+    def test_of_the_index_reach_every_document(self) -> None:
+        seen, left = {ROOT / "docs" / "DOCS_INDEX.md"}, [ROOT / "docs" / "DOCS_INDEX.md"]
+        while left:
+            page = left.pop()
+            links = (link.partition("#")[0] for link in LINK.findall(FENCE.sub("", page.read_text())))
+            found = {(page.parent / link).resolve() for link in links if link.endswith(".md") and ":" not in link}
+            left += found - seen
+            seen |= found
+        assert [document.name for document in DOCUMENTS if document not in seen] == []
+
+    def test_of_the_index_wait_for_no_document(self) -> None:
+        assert "*Coming" not in INDEX
 
     def test_of_the_tree_name_what_is_there(self) -> None:
         (tree,) = re.findall(r"## 📂 Documentation Structure\s+```\n(.*?)```", INDEX, re.DOTALL)
@@ -165,6 +179,7 @@ HANDED_OVER = {
     "test.py": "_checks.py",
     "mutate_tables.py": "_mutants.py",
     "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
+    "bench/run.py": str(Path("bench", "run.py")),
 }
 """Scripts that only make the environment, and the one that reads their arguments."""
 
@@ -465,6 +480,27 @@ class TestTheReconciliationPage:
         assert [figure for figure in figures if figure not in self.text] == []
         assert (timedelta(hours=1), timedelta(days=1), 3) == (SETTLE_GRACE, FAR, BELIEVABLE)
         assert (STATEMENT_LINES, STATEMENT_BYTES) == (100_000, 16 * 1024 * 1024)
+
+
+class TestTheDecisionsAboutTheDesign:
+    PAGES = tuple(sorted((ROOT / "docs" / "adr").glob("0*.md")))
+
+    def test_are_listed_by_number_and_name(self) -> None:
+        listed = re.findall(
+            r"^(\d+)\. \[(.+)\]\((.+)\)$", (ROOT / "docs" / "adr" / "README.md").read_text(), re.MULTILINE
+        )
+        assert [(f"# {number}. {name}", file) for number, name, file in listed] == [
+            (page.read_text().splitlines()[0], page.name) for page in self.PAGES
+        ]
+        assert [int(page.name[:4]) for page in self.PAGES] == list(range(1, len(self.PAGES) + 1))
+
+    @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+    def test_have_three_parts(self, page: Path) -> None:
+        assert re.findall(r"^\*\*(\w+)\.\*\*", page.read_text(), re.MULTILINE) == [
+            "Situation",
+            "Decision",
+            "Consequence",
+        ]
 
 
 # --- routing
