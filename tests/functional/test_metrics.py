@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apps.common import clock, kept
 from apps.journal import heartbeats
+from apps.journal.alerts import KINDS
 from apps.ops import answers, metrics
 from apps.ops.answers import SETTLES_AFTER
 from apps.ops.facts import MONEY_CHECK
@@ -303,6 +304,18 @@ class TestTheExamples:
         assert len(rules) >= 8
         assert used - exported() == set()
         assert all({"alert", "expr", "labels", "annotations"} <= set(rule) for rule in rules)
+
+    def test_of_rules_say_what_to_do(self) -> None:
+        links = [rule["annotations"]["runbook_url"] for group in self.rules["groups"] for rule in group["rules"]]
+        pages = {link.partition("#")[0] for link in links}
+        headings = [
+            (page, heading.lower().replace(" ", "-"))
+            for page in pages
+            for heading in re.findall(r"^#+ (.+)$", (DOCS.parent / page).read_text("utf-8"), re.MULTILINE)
+        ]
+        assert set(links) - {f"{page}#{heading}" for page, heading in headings} == set()
+        told = {link.removeprefix("docs/ALERTS.md#") for link in links}
+        assert set(KINDS) - told == {"balance_low", "answers_not_understood", "webhooks_silent"}
 
     def test_of_the_board_read_metrics_that_exist(self) -> None:
         targets = [target for panel in self.board["panels"] for target in panel.get("targets", ())]
