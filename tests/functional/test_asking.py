@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from html import unescape
 from io import StringIO
 from typing import Any
@@ -22,10 +23,11 @@ from apps.common import clock
 from apps.common.guards import OpenTransaction
 from apps.orders.models import Attempt
 from apps.orders.reconciling.aligning import Period
-from apps.orders.reconciling.asking import NotListed, Patience, ask_for_statement
+from apps.orders.reconciling.asking import NotListed, Patience, as_row, ask_for_statement
 from apps.orders.reconciling.importing import NotReadable, Result, import_statement
 from apps.orders.services import try_auto_dispatch
 from apps.orders.statement_models import Break, Statement, StatementLine
+from apps.providers.contract import Listed, Outcome
 from apps.simulator.client import ControlClient
 from tests.factories import Shop, Stage, make_shop, order_from
 from tests.functional.core_fixtures import committed, simulator, stage
@@ -144,6 +146,16 @@ class TestAList:
         with pytest.raises(NotReadable, match="ON_HOLD"):
             desk.ask()
         assert not Statement.objects.exists()
+
+
+class TestALine:
+    def test_of_a_purchase_that_was_not_charged_needs_no_price(self) -> None:
+        failed = Listed("1", "T1", "FAILED", Outcome.REJECTED, None, "USD", None)
+        assert as_row(failed) == {
+            "own_ref": "1", "provider_id": "T1", "amount": "0", "currency": "USD", "at": None, "word": "FAILED"
+        }  # fmt: skip
+        sold, costly = replace(failed, outcome=Outcome.COMPLETED), replace(failed, cost=Decimal("0.00001"))
+        assert (as_row(sold)["amount"], as_row(costly)["amount"]) == (None, "0.00001")
 
 
 class TestHalfAList:

@@ -167,6 +167,14 @@ class TestTheNumbers:
         assert value(told, "hub_money_problems") == 3
         assert value(told, "hub_money_checked_seconds") == 9
 
+    def test_of_the_last_sweep_is_the_longest_wait_for_a_question(self, stage: Stage) -> None:
+        assert value(scrape(), "hub_asked_late_seconds") is None
+        order = stage.order(make_shop(stage.url), complete_after_s=3600)
+        services.try_auto_dispatch(order.pk)
+        stage.move(65)  # the first question is due after 60 s
+        monitoring.sweep()
+        assert value(scrape(), "hub_asked_late_seconds") == 5.0
+
     @pytest.mark.postgres
     def test_of_a_transaction_that_stays_open_is_its_age(self, stage: Stage) -> None:
         with second_connection() as cursor:

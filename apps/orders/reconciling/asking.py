@@ -68,7 +68,7 @@ def ask_for_statement(integration: Integration, period: Period, by: str, patienc
     if listing.error:
         raise NotListed(_("the provider gave no list: %(error)s") % {"error": listing.error})
     log.info("purchases_listed", account=integration.pk, purchases=len(listing.purchases))
-    content = json.dumps({RECORDS: [_as_row(one) for one in listing.purchases]}, sort_keys=True)
+    content = json.dumps({RECORDS: [as_row(one) for one in listing.purchases]}, sort_keys=True)
     name = f"{integration.kind} list"
     return Brought(content.encode(), _dialect_of(listing.purchases), period, by, name, may_be_empty=True)
 
@@ -108,7 +108,7 @@ def _dialect_of(purchases: Sequence[Listed]) -> Dialect:
     return Dialect(columns={name: name for name in FACTS}, words=said, form="json", records=RECORDS)
 
 
-def _as_row(listed: Listed) -> dict[str, str | None]:
+def as_row(listed: Listed) -> dict[str, str | None]:
     """The purchase as a file has it; what was paid back needs no price."""
     is_returned = MEANINGS.get(listed.outcome) is Meaning.RETURNED
     told = f"{listed.cost:f}" if listed.cost is not None else None
