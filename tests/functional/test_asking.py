@@ -214,6 +214,12 @@ class TestTheBudget:
             desk.ask(lasts_s=2)
         assert (desk.pauses, Statement.objects.exists()) == ([1.25], False)
 
+    def test_leaves_no_page_more_time_than_is_left(self, desk: Desk) -> None:
+        desk.buy()
+        desk.control.switch(slow_s=2)
+        with pytest.raises(NotListed, match="timeout"):
+            desk.ask(lasts_s=0.3)
+
     def test_is_not_spent_inside_a_transaction(self, desk: Desk) -> None:
         with pytest.raises(OpenTransaction), transaction.atomic():
             ask_for_statement(desk.shop.integration, desk.period(), "omar", Patience(timedelta(1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
@@ -80,8 +80,8 @@ def _ask(integration: Integration, period: Period, patience: Patience) -> Listin
     policy, until = integration.egress_policy(), clock.now() + patience.lasts
 
     def send(call: HttpCall) -> Answer:
-        _await_turn(integration, until, patience)
-        return send_once(call, policy=policy)
+        left_s = _await_turn(integration, until, patience)
+        return send_once(replace(call, timeout_s=min(call.timeout_s, left_s)), policy=policy)
 
     try:
         talk = adapter.listing(open_account(integration), period.starts_at, period.ends_at)
@@ -90,12 +90,12 @@ def _ask(integration: Integration, period: Period, patience: Patience) -> Listin
         raise NotListed(str(error)) from error
 
 
-def _await_turn(integration: Integration, until: datetime, patience: Patience) -> None:
-    """Take one request from the account's budget, and wait for it if need be."""
+def _await_turn(integration: Integration, until: datetime, patience: Patience) -> float:
+    """Take one request from the account's budget, and wait for it if need be; returns the seconds that are left."""
     while (now := clock.now()) < until:
         grant = budget.take(integration, Use.ASK, 1, now)
         if grant.count:
-            return
+            return (until - now).total_seconds()
         if grant.retry_at >= until:
             break
         patience.pause((grant.retry_at - now).total_seconds())
