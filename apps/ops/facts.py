@@ -15,7 +15,7 @@ from django.db.models import Count, Min, QuerySet, Sum
 
 from apps.accounts.models import sandboxes
 from apps.common.kept import Kept
-from apps.journal.loops import BY_NAME, HOOKS, last_beats
+from apps.journal.loops import BY_NAME, HOOKS, SWEEP, last_beats
 from apps.journal.models import Heartbeat, OutboxEvent
 from apps.ops import answers, schedule
 from apps.ops.answers import Totals
@@ -295,6 +295,12 @@ def disabled_entries() -> tuple[str, ...]:
     running = {entry.name for entry in entries if entry.is_enabled}
     running |= {schedule.SWEEP.name} if schedule.is_sweep_enabled(entries) else set()
     return tuple(periodic.name for periodic in schedule.SCHEDULE if periodic.name not in running)
+
+
+def last_sweep_late_s() -> float | None:
+    """How long the row that had waited longest was due when the last sweep came to it; None before the first sweep."""
+    row = Heartbeat.objects.filter(name=BY_NAME[SWEEP].heartbeat).first()
+    return None if row is None or "late_s" not in row.detail else float(row.detail["late_s"])
 
 
 def last_money_check(now: datetime) -> MoneyFacts | None:

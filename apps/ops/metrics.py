@@ -24,7 +24,7 @@ from apps.common.money import MICRO
 from apps.journal import alerts
 from apps.journal.alerts import KINDS
 from apps.ops.answers import BOUNDS_MS, Totals
-from apps.ops.facts import Facts, load_facts
+from apps.ops.facts import Facts, last_sweep_late_s, load_facts
 from apps.orders.polling import learning
 from apps.panel.build import running_build
 from apps.panel.words import REASONS
@@ -216,6 +216,8 @@ def _of_asking() -> Iterator[Metric]:
     yield _gauge("hub_questions_per_order", "Questions for each order that ended, lately.", asked, labels)
     late = {(str(one.integration.pk), one.integration.kind): one.lag_s for one in known}
     yield _gauge("hub_end_seen_late_seconds", "How long after its end an order is seen to end, lately.", late, labels)
+    queued = {(): last_sweep_late_s()}
+    yield _gauge("hub_asked_late_seconds", "Longest wait of a due order for its question, in the last sweep.", queued)
 
 
 def _of_alerts() -> Iterator[Metric]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ class DueRow(NamedTuple):
 class Claim:
     """A due row taken by this process: nobody else asks until the lease is over; only its fence may reschedule.
 
-    `asked_at`: when it was last asked about.
+    `asked_at`: when it was last asked about. `due_at`: when it was due, which its lease has replaced in the row.
     """
 
     row_id: int
@@ -58,6 +58,7 @@ class Claim:
     attempt_id: int
     fence: int
     asked_at: datetime | None
+    due_at: datetime | None = field(default=None, compare=False)
 
 
 def lease_of(integration: Integration) -> timedelta:
@@ -162,7 +163,7 @@ def _take(rows: list[DueRow], now: datetime, lease: timedelta) -> list[Claim]:
     for start in range(0, len(rows), AT_ONCE):
         won |= _moved(rows[start : start + AT_ONCE], now + lease)
     return [
-        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1, row.asked_at)
+        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1, row.asked_at, row.next_at)
         for row in rows
         if row.pk in won and row.attempt_id is not None
     ]

@@ -62,11 +62,16 @@ NEVER = Event()
 
 @dataclass(slots=True)
 class Report:
-    """What one sweep did."""
+    """What one sweep did. `late_s`: how long the row that had waited longest was due when its turn came."""
 
     asked: int = 0
     dispatched: int = 0
+    late_s: float = 0.0
     ran: bool = True
+
+    def told(self) -> dict[str, float]:
+        """The numbers, as the sweep's heartbeat keeps them."""
+        return {"asked": self.asked, "dispatched": self.dispatched, "late_s": round(self.late_s, 1)}
 
 
 # --- one order
@@ -112,7 +117,7 @@ def sweep(run_for: timedelta = RUN_FOR, *, stop: Event = NEVER, own: str = "") -
     try:
         lanes.run()
     finally:
-        heartbeats.give_back_token(SWEEP, token, clock.now(), asked=report.asked, dispatched=report.dispatched)
+        heartbeats.give_back_token(SWEEP, token, clock.now(), **report.told())
     if report.asked or report.dispatched:
         log.info("sweep_done", asked=report.asked, dispatched=report.dispatched)
     return report
@@ -125,6 +130,7 @@ class Drained:
     asked: int = 0
     dispatched: int = 0
     retry_at: datetime | None = None
+    late_s: float = 0.0
 
 
 class _Lanes:
@@ -181,6 +187,7 @@ class _Lanes:
             done, now = future.result(), clock.now()
             self.report.asked += done.asked
             self.report.dispatched += done.dispatched
+            self.report.late_s = max(self.report.late_s, done.late_s)
             self._more_at[lane] = done.retry_at or now
             # Whoever found nothing to do, although something was due, met another process at work.
             is_idle = not (done.asked or done.dispatched or done.retry_at)
@@ -197,15 +204,21 @@ def _in_thread(work: Callable[[], Drained]) -> Drained:
 def drain(lane: int, until: datetime, stop: Event) -> Drained:
     """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or time or `stop` end it."""
     integration = Integration.objects.get(pk=lane)
-    asked = 0
+    asked, late_s = 0, 0.0
     while not stop.is_set() and (now := clock.now()) < until:
         turn = claim_turn(integration, now)
         if not turn.claims:
-            return Drained(asked, retry_at=turn.retry_at)
+            return Drained(asked, retry_at=turn.retry_at, late_s=late_s)
+        late_s = max(late_s, longest_wait(turn.claims, now))
         ask_and_apply(turn.claims)
         learning.reprice(integration, clock.now())
         asked += len(turn.claims)
-    return Drained(asked)
+    return Drained(asked, late_s=late_s)
+
+
+def longest_wait(claims: Sequence[Claim], now: datetime) -> float:
+    """Seconds that the first of them to be due has waited for its turn."""
+    return max(((now - claim.due_at).total_seconds() for claim in claims if claim.due_at is not None), default=0.0)
 
 
 def dispatch_waiting() -> Drained:

@@ -115,6 +115,7 @@ urlpatterns = [
     path("stock/import/", shelves.add_codes, name="stock_import"),
     path("statements/", statement_views.statements, name="statements"),
     path("statements/at/<int:account_id>/", statement_views.bring, name="statement_bring"),
+    path("statements/at/<int:account_id>/ask/", statement_views.ask, name="statement_ask"),
     path("statements/<int:statement_id>/", statement_views.statement, name="provider_statement"),
     path("webhooks/", event_views.webhooks, name="webhooks"),
     path("webhooks/<int:delivery_id>/", event_views.webhook, name="webhook"),

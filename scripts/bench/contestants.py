@@ -10,17 +10,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import celery_peer
 import hub
 import psycopg2
 import redis
-from figures import Run
+from figures import Loaded, Run, arrivals
 
 HERE = Path(__file__).resolve().parent
 LOOK_EVERY_S = 0.1
 STARTS_WITHIN_S = 60.0
+STARTS_IN_S = 3.0
+"""After so long the first order of a load is due; writing and packing the queue takes less."""
+LATE_S = 20.0
+"""An order that nobody asked about by then, after the last was due, was lost."""
 UNUSUAL = 0.01
 """Share of answers that may be written down as news: of a lost connection, and of the first one after it."""
 
@@ -52,18 +57,32 @@ def measured(task: Task, act: Callable[[], Run]) -> Run:
 
 def ours(task: Task) -> Run:
     """The resident poller, from the first answers that it has applied on."""
-    from django.utils import timezone
-
     from apps.orders.models import Evidence
 
     kept = Evidence.objects.count()
     with hub.poller() as pid:
-        began = timezone.now()
+        began = hub.now()
         hub.make_due(task.orders)
         run = watch(task, lambda: hub.asked_since(began), [pid])
     unusual = Evidence.objects.count() - kept
     is_usual = unusual <= UNUSUAL * run.checks
     return run if is_usual else replace(run, trouble=f"{unusual} answers were not the usual one")
+
+
+def loaded(task: Task, load: float, seed: int) -> Loaded:
+    """The poller under a share of what it can do: what it can is measured first, in the same run."""
+    capacity = measured(task, lambda: ours(task))
+    offered = load * capacity.per_s
+    offsets = arrivals(offered, min(task.orders, round(offered * task.seconds)), seed) if offered else []
+    with hub.poller():
+        begins_at = hub.now() + timedelta(seconds=STARTS_IN_S)
+        rows = hub.make_due_one_by_one(offsets, begins_at)
+        busy, began = hub.cpu_of(task.url), time.perf_counter()
+        hub.wait_for_all(begins_at, len(rows), (offsets[-1] if offsets else 0) + STARTS_IN_S + LATE_S)
+        simulator = (hub.cpu_of(task.url) - busy) / max(time.perf_counter() - began, 0.001)
+    waits = hub.waits_of(rows, offsets, begins_at)
+    own = [None if wait is None else max(wait - task.delay_s, 0.0) for wait in waits]
+    return Loaded(capacity, offered, own, simulator)
 
 
 def loop(task: Task, kind: str) -> Run:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -130,6 +130,35 @@ def make_due(count: int) -> None:
     run_sql("VACUUM ANALYZE orders_due_check")
 
 
+def make_due_one_by_one(offsets_s: Sequence[float], begins_at: datetime) -> list[int]:
+    """Rows that come due at these times, none of the others soon; returns them in that order."""
+    from django.db import connection
+
+    from apps.orders.models import DueCheck
+
+    DueCheck.objects.update(next_at=begins_at + timedelta(days=10))
+    rows = list(DueCheck.objects.order_by("attempt__reference").values_list("pk", flat=True)[: len(offsets_s)])
+    times = [begins_at + timedelta(seconds=offset) for offset in offsets_s]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE orders_due_check SET next_at = due.at "
+            "FROM unnest(%s::bigint[], %s::timestamptz[]) AS due(id, at) WHERE orders_due_check.id = due.id",
+            [rows, times],
+        )
+    run_sql("VACUUM ANALYZE orders_due_check")
+    return rows
+
+
+def waits_of(rows: Sequence[int], offsets_s: Sequence[float], begins_at: datetime) -> list[float | None]:
+    """Seconds from when each of the rows was due until its answer was written; None where there was none."""
+    from apps.orders.models import DueCheck
+
+    found = DueCheck.objects.filter(pk__in=rows, asked_at__gte=begins_at).values_list("pk", "asked_at")
+    asked = {row: at for row, at in found if at is not None}
+    due = {row: begins_at + timedelta(seconds=offset) for row, offset in zip(rows, offsets_s, strict=True)}
+    return [(asked[row] - due[row]).total_seconds() if row in asked else None for row in rows]
+
+
 def run_sql(sql: str) -> Any:
     """Run it; its first value, where it has one."""
     from django.db import connection
@@ -175,6 +204,20 @@ def asked_since(began: datetime) -> int:
     from apps.orders.models import DueCheck
 
     return DueCheck.objects.filter(asked_at__gte=began).count()
+
+
+def wait_for_all(began: datetime, count: int, seconds: float) -> None:
+    """Until so many were asked about since then, or the time is up."""
+    ends_at = time.monotonic() + seconds
+    while asked_since(began) < count and time.monotonic() < ends_at:
+        time.sleep(0.5)
+
+
+def now() -> datetime:
+    """The hub's clock."""
+    from django.utils import timezone
+
+    return timezone.now()
 
 
 def sweep(count: int) -> float:

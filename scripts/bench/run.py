@@ -38,6 +38,8 @@ FULL = Plan(orders=100_000, seconds=60, repetitions=5, growth=(1_000, 10_000, 10
 DELAYS_S = (0.0, 0.1)
 DUE = 1000
 """Checks whose cost is measured in each queue."""
+LOAD = 0.8
+"""Of the checks a second that are possible."""
 
 Result = dict[str, object]
 
@@ -142,7 +144,21 @@ def growth(plan: Plan, place: object) -> Iterator[Result]:
     }
 
 
-WORKLOADS: dict[str, Callable[[Plan, object], Iterator[Result]]] = {"W1": polling, "W4": growth}
+def queueing(plan: Plan, place: object) -> Iterator[Result]:
+    """W5: orders come due one by one at four fifths of what is possible; how long each waits for us."""
+    import contestants as who
+    import figures
+    import hub
+
+    for delay_s in DELAYS_S:
+        with hub.simulator(delay_s) as url:
+            hub.fill(url, plan.orders)
+            task = who.Task(url, plan.orders, plan.seconds, delay_s)
+            runs = [who.loaded(task, LOAD, seed) for seed in range(plan.repetitions)]
+            yield {"provider_ms": round(delay_s * 1000), "pending": plan.orders, **figures.queueing(runs, LOAD)}
+
+
+WORKLOADS: dict[str, Callable[[Plan, object], Iterator[Result]]] = {"W1": polling, "W4": growth, "W5": queueing}
 
 
 def tell(result: Result, *, as_json: bool) -> None:

@@ -179,9 +179,8 @@ HANDED_OVER = {
     "test.py": "_checks.py",
     "mutate_tables.py": "_mutants.py",
     "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
-    "bench/run.py": str(Path("bench", "run.py")),
 }
-"""Scripts that only make the environment, and the one that reads their arguments."""
+"""Scripts that only make the environment, or know more than a parser, and the one that reads their arguments."""
 
 
 def script_options(name: str) -> set[str]:

@@ -27,7 +27,15 @@ from apps.providers.registry import (
 )
 from apps.simulator.dialects import DIALECTS
 from tests.contract.local_suite import LocalContract
-from tests.contract.suite import AdapterContract, InBatches, WithCatalogue, WithCodes, WithReference, recorded
+from tests.contract.suite import (
+    AdapterContract,
+    InBatches,
+    WithCatalogue,
+    WithCodes,
+    WithListing,
+    WithReference,
+    recorded,
+)
 
 FORBIDDEN = ("django", "requests", "aiohttp", "socket", "apps.simulator", "apps.orders", "apps.providers.adapters")
 
@@ -91,6 +99,7 @@ class TestAdapters:
         assert issubclass(contracts, WithReference) is (caps.ref_format != "none")
         assert issubclass(contracts, InBatches) is (caps.status_batch_max > 1)
         assert issubclass(contracts, WithCatalogue) is hasattr(ADAPTERS[kind], "catalogue")
+        assert issubclass(contracts, WithListing) is isinstance(ADAPTERS[kind], contract.ListingAdapter)
         assert issubclass(contracts, WithCodes) is ("ask.completed_with_code" not in impossible)
 
     @pytest.mark.parametrize("kind", ADAPTERS)

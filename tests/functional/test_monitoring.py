@@ -337,7 +337,17 @@ class TestASweep:
         monitoring.sweep()
         beat = Heartbeat.objects.get(name=monitoring.SWEEP)
         assert (beat.holder, beat.held_until, beat.beat_at) == ("", None, START)
-        assert beat.detail == {"asked": 0, "dispatched": 0}
+        assert beat.detail == {"asked": 0, "dispatched": 0, "late_s": 0.0}
+
+    def test_says_how_long_the_first_row_had_waited_for_it(self, stage: Stage) -> None:
+        """Of all accounts the row that was due first counts, and not when it was asked last."""
+        for waited_s in (10, 70, 10):
+            shop = make_shop(stage.url)
+            order = stage.order(shop, complete_after_s=3600)
+            services.try_auto_dispatch(order.pk)
+            DueCheck.objects.filter(order=order).update(next_at=clock.now() + timedelta(seconds=200 - waited_s))
+        stage.move(200)
+        assert (monitoring.sweep().late_s, monitoring.sweep().late_s) == (70.0, 0.0)
 
     def test_stops_when_somebody_else_has_its_token(self, stage: Stage) -> None:
         shop = make_shop(stage.url)

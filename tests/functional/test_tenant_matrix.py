@@ -295,6 +295,7 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "panel:stock_import": (PAGE, "302 302 302 403 403"),
     "panel:statements": (PAGE, NO_SUCH_METHOD),
     "panel:statement_bring": (OWN_PAGE, OWN_ACT),
+    "panel:statement_ask": ("302 302 302 404 404", OWN_ACT),
     "panel:provider_statement": (OWN_PAGE, NO_OWN_ACT),
     "panel:breaks": (PAGE, NO_SUCH_METHOD),
     "panel:break": (OWN_PAGE, NO_OWN_ACT),

@@ -221,7 +221,11 @@ COVERAGE: dict[str, Cover] = {
         f"{CRASHES}::TestACommit::test_of_the_attempt_that_fails_sends_nothing",
         f"{HEALTH}::TestReadyz::test_is_red_when_the_database_takes_no_writes",
     ),
-    "B5": "not yet: no test exhausts the connections of the server or puts a pooler in between.",
+    "B5": (
+        f"{SESSIONS}::TestAServerWithoutAFreeConnection::test_holds_orders_up_and_lets_nothing_leave",
+        f"{SESSIONS}::TestAServerWithoutAFreeConnection::test_is_told_by_the_page_that_says_whether_orders_can_be_taken",
+        f"{SESSIONS}::TestAServerWithoutAFreeConnection::test_may_be_a_pooler_that_lends_one_for_a_transaction",
+    ),
     "B6": (f"{SESSIONS}::TestASession::test_that_lies_still_inside_a_transaction_gives_its_locks_back",),
     "B7": (f"{MONITORING}::TestAPoisonousAnswer::test_moves_nothing_half",),
     "B8": (
