@@ -73,6 +73,7 @@ class TestThePowerShellScript:
         text = self.path.read_text()
         assert text.count("$start @args") == 3
         assert text.count("exit $LASTEXITCODE") == 2
+        assert "param" not in text  # so that -Production reaches start.py, which understands it
 
 
 class TestTheShellScript:
@@ -211,7 +212,7 @@ class TestStart:
         environment = {**os.environ, "HUB_VENV": sys.prefix}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
-        for option in ("--no-demo", "--port", "--data", "--check", "--seed"):
+        for option in ("--no-demo", "--port", "--data", "--check", "--seed", "--production", "--status", "--stop"):
             assert option in done.stdout
 
 
