@@ -69,7 +69,7 @@ def say(text: str = "") -> None:
 
 def set_up(data: Path) -> None:
     """Point the settings at `data` and start Django; wrong settings or packages end the program with a word."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["HUB_DATA_DIR"] = str(data)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:

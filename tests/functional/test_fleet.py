@@ -50,6 +50,12 @@ class Started:
         )
         return done.returncode, done.stdout + done.stderr
 
+    def doctor(self) -> set[str]:
+        """The checks that found something; the round trip is by a worker of ours."""
+        command = [sys.executable, "manage.py", "doctor", "--json"]
+        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        return {finding["check"] for finding in json.loads(done.stdout)["findings"]}
+
     def pids(self) -> dict[str, int]:
         card = json.loads((self.folder / "run" / "processes.json").read_text())
         return {member["name"]: member["pid"] for member in card["members"]}
@@ -101,6 +107,7 @@ class TestTheProcesses:
         code, told = started.run("--status")
         assert (code, told.count("process")) == (0, 3), told
         assert "runs already" in started.run("--production", "--port", str(free_port()))[1]
+        assert {"round_trip", "loops", "schema", "database"} & started.doctor() == set()
 
         os.kill(before["worker1"], signal.SIGKILL)
         wait_for(lambda: started.pids()["worker1"] not in (before["worker1"], None), "it is not started again")
