@@ -1,4 +1,4 @@
-"""What may be wrong with an installation, one small check each, with the remedy. Reads only, but for the message of `round_trip`."""
+"""What may be wrong with an installation, one check each, with the remedy. Reads, and sends one message to a worker."""
 
 from __future__ import annotations
 
