@@ -224,6 +224,9 @@ class TestTheChecks:
         for name in ("_checks", "_bootstrap"):
             del sys.modules[name]
 
+    def test_have_the_linters_of_security(self, checks: ModuleType) -> None:
+        assert {"bandit", "secrets"} <= {name for name, _ in checks.LINTERS}
+
     @pytest.mark.parametrize("line", ["== no tests ran in 0.1s ==", "3 skipped in 0.1s", "2 deselected in 1s", ""])
     def test_call_it_a_failure_when_no_test_was_executed(self, checks: ModuleType, line: str) -> None:
         assert not checks.require_tests(checks.Finished("pytest", 0, f"...\n{line}\n", 1.0)).is_good
@@ -268,6 +271,45 @@ class TestTheChecks:
     def test_hand_to_pytest_what_follows_the_dashes(self, checks: ModuleType) -> None:
         options = checks.parse(["--fast", "--", "-k", "money", "--ci"])
         assert (options.fast, options.ci, options.pytest) == (True, False, ["-k", "money", "--ci"])
+
+
+class TestTheScanOfSecrets:
+    planted = (
+        "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA1234",
+        "FIELD_KEYS=k1:" + "A" * 43 + "=",
+        "SECRET_KEY='" + "q7" * 20 + "'",
+        "aws = AKIA" + "Q" * 16,
+        "ghp_" + "a1" * 18,
+        "glpat-" + "a1" * 10,
+        "xoxb-" + "1" * 24,
+        "sk_live_" + "a1" * 12,
+        "123456789:AA" + "h" * 33,
+        "AIza" + "b" * 35,
+    )
+    """One of each kind, put together here so that this file holds none."""
+
+    def test_finds_every_kind_and_tells_none(self, tmp_path: Path) -> None:
+        secrets = load_script("_secrets")
+        for number, text in enumerate(self.planted):
+            (tmp_path / f"file{number}.txt").write_text(f"first line\n{text}\n")
+        places = secrets.scan(tmp_path)
+        assert [place.partition(": ")[0] for place in places] == [f"file{n}.txt:2" for n in range(len(self.planted))]
+        assert {place.partition(": ")[2] for place in places} == set(secrets.KINDS)
+
+    def test_leaves_out_what_is_there_to_hold_them(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text(self.planted[1])
+        (tmp_path / "var").mkdir()
+        (tmp_path / "var" / "log").write_text(self.planted[2])
+        assert load_script("_secrets").scan(tmp_path) == []
+
+
+class TestBandit:
+    def test_finds_what_is_unsafe_with_the_settings_of_the_project(self, tmp_path: Path) -> None:
+        (tmp_path / "unsafe.py").write_text("import subprocess\nsubprocess.run('ls ' + input(), shell=True)\n")
+        command = [sys.executable, "-m", "bandit", "-q", "-ll", "-c", str(ROOT / "pyproject.toml"), "-r", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 1
+        assert "B602" in done.stdout
 
 
 class TestThrowAwayServers:
