@@ -201,6 +201,18 @@ class TestTheEnvironmentPlace:
         with pytest.raises(SystemExit, match=r"^The packages could not be downloaded: [^\n]+$"):
             bootstrap._stop_for(log)
 
+    def test_on_arm64_windows_is_told_which_python_runs(
+        self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "install.log").write_text("ERROR: Failed building wheel for psycopg2-binary\n")
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap._stop_for(tmp_path / "install.log")
+        assert "ARM64" not in str(stopped.value)
+        monkeypatch.setattr(bootstrap.sys, "platform", "win32")
+        monkeypatch.setattr(bootstrap.platform, "machine", lambda: "ARM64")
+        with pytest.raises(SystemExit, match=r"winget install Python\.Python\.3\.12 --architecture x64$"):
+            bootstrap._stop_for(tmp_path / "install.log")
+
 
 class TestStart:
     @pytest.mark.skipif(

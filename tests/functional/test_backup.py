@@ -19,7 +19,7 @@ import psycopg2
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.sessions.models import Session
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
@@ -32,6 +32,7 @@ from apps.ops.backups.books import Ledger, sum_ledger
 from apps.ops.backups.making import back_up
 from apps.ops.backups.restoring import restore
 from apps.ops.backups.troubles import BackupTrouble, BadBackup, NoBackup, NoRestore
+from apps.ops.health import unapplied_migrations
 from apps.orders import services
 from apps.orders.models import Order
 from apps.orders.restored import Restored
@@ -325,6 +326,16 @@ class TestABackupOfElsewhere:
             recorder.record_unapplied("orders", "9999_of_tomorrow")
         with bound_to_empty(tmp_path), pytest.raises(BadBackup, match="newer code, which has orders"):
             bring_back(path)
+
+    def test_of_older_code_is_migrated(self, saved: Path, tmp_path: Path) -> None:
+        with bound_to_empty(tmp_path):
+            bring_back(saved)
+            call_command("migrate", "webhooks", "zero", verbosity=0)
+            old, _ = back_up(tmp_path / "old.backup", clock.now())
+            with bound_to_empty(tmp_path):
+                assert bring_back(old).migrated == 1
+                assert unapplied_migrations() == []
+                check_invariants()
 
     def test_of_other_keys_is_refused_unless_they_are_lost(self, saved: Path, tmp_path: Path) -> None:
         others = {
