@@ -45,6 +45,8 @@ LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lint-imports", (str(Path(PYTHON).parent / "lint-imports"), "--no-logo")),
     ("djlint", (PYTHON, "-m", "djlint", "apps", "--lint", "--quiet")),
     ("codespell", (PYTHON, "-m", "codespell_lib")),
+    ("bandit", (PYTHON, "-m", "bandit", "-q", "-ll", "-c", "pyproject.toml", "-r", "apps", "config", "scripts")),
+    ("secrets", (PYTHON, "scripts/_secrets.py")),
     ("makemigrations", (PYTHON, "manage.py", "makemigrations", "--check", "--dry-run")),
     ("mypy", (PYTHON, "-m", "mypy")),
 )

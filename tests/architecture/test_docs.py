@@ -25,7 +25,7 @@ from django.core.management import get_commands, load_command_class
 from apps.catalog.models import InputField
 from apps.common.backoff import JITTER, error_gap_s, spec_gap_s
 from apps.common.tables import BYTES_LIMIT, LINES_LIMIT
-from apps.ops import start
+from apps.ops import doctor, start
 from apps.ops.money_check import WAYS
 from apps.ops.schedule import BALANCES
 from apps.orders import decisions
@@ -316,6 +316,9 @@ class TestTheTables:
         assert first_cells("At the provider") == ExternalStatus.values
         assert first_cells("Purchase attempt") == AttemptState.values
         assert first_cells("What a due row wants") == DueKind.values
+
+    def test_of_the_doctor_has_every_check(self) -> None:
+        assert first_cells("What the doctor looks at") == [check.__name__ for check in doctor.CHECKS]
 
     def test_of_troubles_name_reasons_that_the_code_gives(self) -> None:
         source = "".join(path.read_text() for path in (ROOT / "apps" / "orders").rglob("*.py"))
