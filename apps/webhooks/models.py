@@ -94,6 +94,7 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["endpoint", "-id"], name="delivery_by_endpoint"),
             models.Index(fields=["endpoint", "next_at"], condition=Q(state="waiting"), name="delivery_waiting"),
             models.Index(fields=["-id"], condition=Q(state="dead"), name="delivery_dead"),
+            models.Index(fields=["ended_at"], condition=Q(state="delivered"), name="delivery_taken"),
         ]
         constraints = [
             # An event is handed on once, however often handing on was begun.
