@@ -44,6 +44,7 @@ class WebhookEndpoint(models.Model):
 
     class Meta:
         db_table = "webhooks_endpoint"
+        verbose_name = _("webhook endpoint")
         indexes = [models.Index(fields=["customer"], condition=Q(deleted_at__isnull=True), name="endpoint_in_use")]
         constraints = [
             # A code in clear never travels without TLS, whatever the settings allow otherwise.

@@ -168,7 +168,12 @@ class Day:
             "/api/v1/orders", order, "application/json", headers={**headers, "idempotency-key": new_player()}
         )
         key = headers["api-token"]
-        params = {"kod": key.partition(".")[0], "sifre": key, "oyun": shop.package.product_id, "kupur": shop.package.pk}
+        params: dict[str, Any] = {
+            "kod": key.partition(".")[0],
+            "sifre": key,
+            "oyun": shop.package.product_id,
+            "kupur": shop.package.pk,
+        }
         place = {**params, "referans": "9001", "oyuncu_bilgi": new_player(), "musteri_tel": "1"}
         self.client.get("/servis/pin_ekle.php", place)
         params = {"qty": "1", "order_uuid": "6f1c2b3a-4d5e-4f60-8a7b-9c0d1e2f3a4b", "player_id": new_player()}

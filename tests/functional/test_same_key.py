@@ -89,9 +89,9 @@ class TestFiftyPosts:
     def test_with_one_key_are_one_order_and_one_charge(self, api_key: str, reseller: Customer, url: str) -> None:
         heard = run_at_once([partial(post, url, api_key)] * POSTS)
         order = Order.objects.get()
-        whats = Counter(each.what for each in heard)
-        assert set(whats) <= {"first", "replay", "409 idempotency_in_flight"}
-        assert whats["first"] == 1
+        kinds = Counter(each.what for each in heard)
+        assert set(kinds) <= {"first", "replay", "409 idempotency_in_flight"}
+        assert kinds["first"] == 1
         assert {each.body["id"] for each in heard if each.status == 201} == {order.pk}
         assert all(int(each.headers["retry-after"]) > 0 for each in heard if each.status == 409)
         again = [post(url, api_key) for _ in range(POSTS)]

@@ -365,6 +365,8 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "panel:webhooks": (PAGE, NO_SUCH_METHOD),
     "panel:webhook": (OWN_PAGE, NO_OWN_ACT),
     "panel:webhook_resend": (NO_SUCH_METHOD, OWN_ACT),
+    "panel:webhook_endpoint_new": (FOR_OWNERS, FOR_OWNERS),
+    "panel:webhook_endpoint_delete": (NO_SUCH_METHOD, "302 - 302 - 403"),
     "panel:webhook_resume": (NO_SUCH_METHOD, OWN_ACT),
     "panel:breaks": (PAGE, NO_SUCH_METHOD),
     "panel:break": (OWN_PAGE, NO_OWN_ACT),
@@ -478,7 +480,8 @@ class TestEveryAddress:
     def test_of_an_owner_has_nothing_of_another_owners(self, world: World) -> None:
         """Pages that no operator may see at all."""
         owner = browser_of(make_person("owner-b", world.b.shop.tenant, "owner"))
-        assert owner.post(reverse("panel:withdraw", args=[world.a.ids["invitation_id"]])).status_code == 404
+        for name, one in (("withdraw", "invitation_id"), ("webhook_endpoint_delete", "endpoint_id")):
+            assert owner.post(reverse(f"panel:{name}", args=[world.a.ids[one]])).status_code == 404
         told = b"".join(owner.get(reverse(f"panel:{name}")).content for name in ("members", "audit", "webhooks"))
         assert world.b.secret.encode() in told
         assert world.a.secret.encode() not in told
