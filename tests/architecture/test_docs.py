@@ -173,6 +173,8 @@ def script_options(name: str) -> set[str]:
     """The options of a script of ours, asked from the parser that reads them."""
     if name == "start.py":
         return options_of(start.read_arguments)
+    if name.startswith("bench/"):
+        return helped_options(name)
     if name in HANDED_OVER:
         return helped_options(HANDED_OVER[name])
     return command_options(name.removesuffix(".py"))
