@@ -203,6 +203,7 @@ CELERY_TASK_ROUTES = {
     "apps.providers.tasks.sync_catalogue": {"queue": "notify"},
     "apps.webhooks.tasks.follow_provider_webhooks": {"queue": "notify"},
     "apps.webhooks.tasks.deliver_events": {"queue": "notify"},
+    "apps.webhooks.tasks.forget_delivered_events": {"queue": "notify"},
     "apps.orders.tasks.refresh_sandboxes": {"queue": "notify"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

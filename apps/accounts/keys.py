@@ -126,6 +126,11 @@ def is_live(key: ApiKey, now: datetime) -> bool:
     return key.is_active and not expired and customer.is_active and customer.tenant.is_active
 
 
+def is_test_key(text: str) -> bool:
+    """Whether the text is, or holds, the key of a sandbox, or the public id of one."""
+    return TEST_PREFIX in text
+
+
 def may(key: ApiKey, scope: Scope) -> bool:
     """Whether the key has this scope; who may place orders may read them."""
     return scope in key.scopes or (scope == Scope.READ and Scope.ORDERS in key.scopes)

@@ -42,9 +42,23 @@ def hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any])
     for name, value in event.items():
         if name.lower() in SECRET_NAMES:
             event[name] = REDACTED
-        elif isinstance(value, str):
-            event[name] = hide_in_text(value)
+        elif not name.startswith("_"):  # these are structlog's own, and not written
+            event[name] = hide_in_value(value)
     return event
+
+
+def hide_in_value(value: object) -> object:
+    """The value, or its `repr` without what looks like a secret: that of a request has the query in it."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return hide_in_text(value)
+    try:
+        written = repr(value)
+    except Exception:
+        return value  # nothing will be written of it
+    hidden = hide_in_text(written)
+    return value if hidden == written else hidden
 
 
 def hide_in_text(text: str) -> str:

@@ -12,6 +12,7 @@ from apps.accounts.keys import issue_key
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Scope, Tenant, User
 from apps.catalog.models import InputField, Package, PackagePrice, Product
 from apps.common.money import Money, to_micros
+from apps.orders.sandbox import issue_test_key
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
 
@@ -192,6 +193,13 @@ def issue_demo_key(tenant: Tenant, now: datetime) -> str:
         raise RuntimeError("the demo shop has no customer")
     ApiKey.objects.filter(customer=customer, label="demo").update(is_active=False)
     return issue_key(customer, now, label="demo", scopes=DEMO_SCOPES)[1]
+
+
+def issue_demo_test_key(tenant: Tenant, now: datetime) -> str:
+    """A fresh key of the same customer's double in the sandbox; older ones are switched off. Returned this once."""
+    ApiKey.objects.filter(customer__tenant__sandbox_of=tenant, label="demo").update(is_active=False)
+    customer = Customer.objects.filter(tenant=tenant).order_by("id")[0]
+    return issue_test_key(customer, now, label="demo", scopes=DEMO_SCOPES)[1]
 
 
 def add_operator(username: str, password: str, tenant: Tenant | None) -> User:

@@ -73,6 +73,14 @@ EVENTS = Periodic(
     queue="notify",
     says="Sends events to the webhooks of customers, and tries again what was not taken.",
 )
+KEEPING = Periodic(
+    name="forget-delivered-events",
+    task="apps.webhooks.tasks.forget_delivered_events",
+    every_s=3600,
+    expires_s=3600,
+    queue="notify",
+    says="Removes events that were delivered to customers' webhooks a month ago. What was not delivered stays.",
+)
 SANDBOXES = Periodic(
     name="refresh-sandboxes",
     task="apps.orders.tasks.refresh_sandboxes",
@@ -89,7 +97,7 @@ BULK = Periodic(
     queue="notify",
     says="Goes on with decisions about many orders whose worker died or whose message was lost.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS, SANDBOXES, BULK)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS, KEEPING, SANDBOXES, BULK)
 """Everything that beat runs."""
 
 

@@ -26,13 +26,14 @@ from apps.panel import words
 from apps.panel.listing import as_id, day_of, midnight
 from apps.panel.member_views import check_owner
 from apps.panel.views import person_of, zone_of
+from apps.webhooks.models import WebhookEndpoint
 
 PAGE = 50
 
 
 def kinds() -> dict[str, type[Model]]:
     """The tables that entries are about, by the word that is stored."""
-    models: list[type[Model]] = [*WATCHED, Invitation]
+    models: list[type[Model]] = [*WATCHED, Invitation, WebhookEndpoint]
     return {str(model._meta.model_name): model for model in models}
 
 

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from apps.accounts.admin_base import owned_tenant_ids
 from apps.common import clock
 from apps.common.logs import get_logger
 from apps.panel.listing import as_id
@@ -67,6 +68,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
         "states": [("", _("all")), *State.choices],
         "endpoints": load_endpoints(tenant_ids, wanted),
         "operated": set(person.operated_ids()),
+        "owned": set(owned_tenant_ids(request)),
         "deliveries": found[:PAGE],
         "older": wanted.query(found[PAGE - 1].pk) if len(found) > PAGE else "",
     }

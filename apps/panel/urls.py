@@ -12,6 +12,7 @@ from apps.panel import (
     catalogue_views,
     dashboard,
     decision_views,
+    endpoint_views,
     event_views,
     member_views,
     new_order,
@@ -120,6 +121,10 @@ urlpatterns = [
     path("webhooks/", event_views.webhooks, name="webhooks"),
     path("webhooks/<int:delivery_id>/", event_views.webhook, name="webhook"),
     path("webhooks/<int:delivery_id>/resend/", event_views.resend, name="webhook_resend"),
+    path("webhooks/endpoints/new/", endpoint_views.endpoint_new, name="webhook_endpoint_new"),
+    path(
+        "webhooks/endpoints/<int:endpoint_id>/delete/", endpoint_views.endpoint_delete, name="webhook_endpoint_delete"
+    ),
     path("webhooks/endpoints/<int:endpoint_id>/resume/", event_views.resume, name="webhook_resume"),
     path("differences/", statement_views.breaks, name="breaks"),
     path("differences/<int:break_id>/", statement_views.difference, name="break"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
+from apps.accounts.keys import is_test_key
 from apps.providers.adapters.client_api import CAPS, ClientApi
 from apps.providers.adapters.digiflazz import Digiflazz
 from apps.providers.adapters.manual import Manual
@@ -82,8 +83,9 @@ _LOCAL: dict[type, bool] = {}
 
 
 def missing_secrets(adapter: Kind, account: Account) -> list[str]:
-    """The secrets that the protocol needs and the account lacks."""
-    return [name for name in adapter.secret_fields if not account.secrets.get(name)]
+    """The secrets that the protocol needs and the account lacks. The key of a sandbox is none: it buys nothing real."""
+    stored = account.secrets
+    return [name for name in adapter.secret_fields if not stored.get(name) or is_test_key(stored[name])]
 
 
 def secret_names(adapter: Kind) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class WebhookEndpoint(models.Model):
 
     class Meta:
         db_table = "webhooks_endpoint"
+        verbose_name = _("webhook endpoint")
         indexes = [models.Index(fields=["customer"], condition=Q(deleted_at__isnull=True), name="endpoint_in_use")]
         constraints = [
             # A code in clear never travels without TLS, whatever the settings allow otherwise.
@@ -94,6 +95,7 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["endpoint", "-id"], name="delivery_by_endpoint"),
             models.Index(fields=["endpoint", "next_at"], condition=Q(state="waiting"), name="delivery_waiting"),
             models.Index(fields=["-id"], condition=Q(state="dead"), name="delivery_dead"),
+            models.Index(fields=["ended_at"], condition=Q(state="delivered"), name="delivery_taken"),
         ]
         constraints = [
             # An event is handed on once, however often handing on was begun.

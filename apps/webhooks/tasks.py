@@ -10,7 +10,7 @@ from apps.journal.loops import BY_NAME, EVENTS, HOOKS
 from apps.orders import hints, silence
 from apps.orders.silence import Habit
 from apps.providers.models import Integration
-from apps.webhooks import delivering, reading
+from apps.webhooks import delivering, keeping, reading
 from apps.webhooks.addresses import takes_webhooks
 
 
@@ -38,3 +38,9 @@ def deliver_events() -> dict[str, int]:
     told = {"published": ran.published, "tries": ran.tries}
     heartbeats.beat(BY_NAME[EVENTS].heartbeat, clock.now(), **told)
     return told
+
+
+@shared_task(name="apps.webhooks.tasks.forget_delivered_events")
+def forget_delivered_events() -> None:
+    """Remove what was delivered to customers' endpoints a month ago."""
+    keeping.forget_old(clock.now())

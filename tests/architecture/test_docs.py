@@ -260,6 +260,8 @@ def problem_with(words: list[str]) -> str:
         known = command_options(name)
     elif program == "setup_periodic_task":
         known = command_options(program)
+    elif words[0].startswith("docs/examples/"):
+        known = helped_options(str(Path("..", words[0])))
     elif (ROOT / "scripts" / program).exists():
         known = script_options(program)
     else:

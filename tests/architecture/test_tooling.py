@@ -208,7 +208,7 @@ class TestTheEnvironmentPlace:
         with pytest.raises(SystemExit) as stopped:
             bootstrap._stop_for(tmp_path / "install.log")
         assert "ARM64" not in str(stopped.value)
-        monkeypatch.setattr(bootstrap.sys, "platform", "win32")
+        monkeypatch.setattr(bootstrap.platform, "system", lambda: "Windows")
         monkeypatch.setattr(bootstrap.platform, "machine", lambda: "ARM64")
         with pytest.raises(SystemExit, match=r"winget install Python\.Python\.3\.12 --architecture x64$"):
             bootstrap._stop_for(tmp_path / "install.log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 
 import pytest
@@ -9,6 +10,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from apps.common import clock
+from apps.common.crypto import open_text
+from apps.journal.models import AuditEntry
 from apps.webhooks import endpoints
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
 from tests.factories import make_tenant
@@ -137,3 +140,62 @@ class TestAPausedEndpoint:
         assert operator.post(path).status_code == 302
         endpoint.refresh_from_db()
         assert (endpoint.paused_at, endpoint.pause) == (None, "")
+
+
+class TestANewEndpoint:
+    path = "/webhooks/endpoints/new/"
+
+    @pytest.mark.parametrize("language", LANGUAGES)
+    def test_is_made_by_an_owner_who_sees_its_secret_once(self, desk: Desk, language: str) -> None:
+        owner = person(desk, "owner", language)
+        typed = {"customer": desk.shop.customer.pk, "url": "https://93.184.216.34/x?y", "kinds": ["order.completed"]}
+        text = page(owner, self.path) + owner.post(self.path, {**typed, "description": EVIL}).content.decode()
+        made = WebhookEndpoint.objects.get()
+        assert (made.customer, made.kinds, made.with_codes) == (desk.shop.customer, ["order.completed"], False)
+        assert re.findall(r"whsec_[A-Za-z0-9+/=]+", text) == [f"whsec_{open_text(made.sealed_secret)[6:]}"]
+        assert f'<html lang="{language}"' in text
+        entry = AuditEntry.objects.get(subject_kind="webhookendpoint")
+        assert (entry.action, entry.actor, entry.tenant_id) == ("created", f"owner-{language}", desk.shop.tenant.pk)
+        assert entry.changes == {"customer": ["", desk.shop.customer.name], "address": ["", made.host]}
+        assert [word in page(owner, "/webhooks/") for word in ("whsec_", made.host, EVIL)] == [False, True, False]
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [("http://93.184.216.34/", "use a public https:// address"), ("https://x:y@example.com/", "use")],
+    )
+    def test_is_refused_beside_the_field(self, desk: Desk, settings: Settings, url: str, says: str) -> None:
+        settings.EVENTS_TO_LOCAL = False
+        answer = person(desk, "owner").post(self.path, {"customer": desk.shop.customer.pk, "url": url})
+        assert (answer.status_code, says in answer.content.decode()) == (422, True)
+        assert not WebhookEndpoint.objects.exists()
+
+    def test_is_one_of_ten_at_most(self, desk: Desk) -> None:
+        for _ in range(endpoints.MOST):
+            desk.endpoint("https://93.184.216.34/")
+        typed = {"customer": desk.shop.customer.pk, "url": "https://93.184.216.34/"}
+        answer = person(desk, "owner").post(self.path, typed)
+        assert (answer.status_code, "which is the most" in answer.content.decode()) == (422, True)
+
+    def test_is_made_for_own_customers_by_owners_alone(self, desk: Desk) -> None:
+        typed = {"customer": desk.shop.customer.pk, "url": "https://93.184.216.34/"}
+        stranger = browser_of(make_person("sam", make_tenant(), "owner"))
+        assert stranger.post(self.path, typed).status_code == 422
+        assert desk.shop.customer.name not in page(stranger, self.path)
+        assert {person(desk, role).post(self.path, typed).status_code for role in ("operator", "viewer")} == {403}
+        assert not WebhookEndpoint.objects.exists()
+
+
+class TestADeletedEndpoint:
+    def test_was_deleted_by_an_owner_of_its_shop(self, desk: Desk, endpoint: WebhookEndpoint) -> None:
+        path = f"/webhooks/endpoints/{endpoint.pk}/delete/"
+        stranger, operator, owner = (
+            browser_of(make_person("sam", make_tenant())),
+            person(desk, "operator"),
+            person(desk, "owner"),
+        )
+        assert [one.post(path).status_code for one in (stranger, operator)] == [404, 403]
+        assert [path in page(one) for one in (operator, owner)] == [False, True]
+        assert "The endpoint is deleted" in owner.post(path, follow=True).content.decode()
+        assert {state for _, state, _ in states(endpoint)} == {"dead"}
+        assert AuditEntry.objects.get(subject_kind="webhookendpoint").action == "deleted"
+        assert owner.post(path).status_code == 404

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
@@ -15,6 +17,7 @@ from apps.accounts.keys import find_key, issue_key
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
 from apps.catalog.models import MarginRule, Package, PackagePrice, Product
 from apps.common import clock
+from apps.common.crypto import seal_text
 from apps.common.money import Money, to_micros
 from apps.ops import facts, health
 from apps.orders import reports, sandbox, services
@@ -22,6 +25,7 @@ from apps.orders.creation import NewOrder, create_order
 from apps.orders.dispatch import steps
 from apps.orders.dispatch.trace import Trace
 from apps.orders.models import DueCheck, Order, OrderEvent
+from apps.orders.refusals import NotSellable
 from apps.orders.sandbox import NoSandboxOfSandbox, issue_test_key
 from apps.orders.tasks import refresh_sandboxes
 from apps.providers.adapters.sandbox import FATES
@@ -40,7 +44,7 @@ from tests.factories import (
     standing_of,
 )
 from tests.functional.core_fixtures import committed, simulator, stage
-from tests.functional.door_buyers import SmmBuyer, ZnetBuyer
+from tests.functional.door_buyers import LOGINS, SmmBuyer, ZnetBuyer, make_account
 from tests.functional.test_rest_orders import ORDERS, Rest, read
 
 __all__ = ["committed", "simulator", "stage"]
@@ -236,6 +240,35 @@ class TestAcross:
         account = Integration(tenant=shop.tenant, name="x", kind="sandbox", currency="TRY")
         with pytest.raises(Exception, match="sandbox"):
             account.full_clean()
+
+    @pytest.mark.parametrize("kind", LOGINS)
+    def test_no_account_buys_with_a_test_key(self, shop: Shop, rest: Rest, kind: str) -> None:
+        """What it bought would be made up, and the customer's money real."""
+        with pytest.raises(ValidationError, match="this is a test key") as refused:
+            make_account(shop.tenant, "http://127.0.0.1:9", kind, rest.key)
+        assert list(refused.value.message_dict) == [LOGINS[kind]]
+        assert make_account(shop.tenant, "http://127.0.0.1:9", kind, issue_key(shop.customer, clock.now())[1]).pk
+
+    def test_no_account_signs_in_with_the_id_of_a_test_key(self, shop: Shop, rest: Rest) -> None:
+        shop.integration.login = rest.key.partition(".")[0]
+        with pytest.raises(ValidationError, match="this is a test key") as refused:
+            shop.integration.full_clean()
+        assert list(refused.value.message_dict) == ["login"]
+
+    @both_databases
+    def test_nothing_is_sent_by_an_account_that_has_a_test_key_all_the_same(
+        self, stage: Stage, shop: Shop, rest: Rest
+    ) -> None:
+        sealed = seal_text(json.dumps({"sifre": rest.key}))
+        order = order_from(shop)
+        Integration.objects.filter(pk=shop.integration.pk).update(sealed_secrets=sealed)
+        with pytest.raises(NotSellable, match="has no sifre"):
+            order_from(shop)
+        assert services.try_auto_dispatch(order.pk).said == "waiting:credentials_missing"
+        assert passed_over(order) == ["credentials_missing"]
+        with pytest.raises(steps.DispatchRefused, match="credentials_missing"):
+            steps.bind_adapter(Trace(order.pk), Integration.objects.get(pk=shop.integration.pk))
+        assert nobody_was_asked(stage)
 
     def test_a_test_key_sees_no_live_order_and_a_live_key_no_test_order(self, shop: Shop, rest: Rest) -> None:
         live = Rest(issue_key(shop.customer, clock.now())[1])

@@ -5,6 +5,8 @@ The addresses come from the table of URLs itself; a new one without a row here f
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +18,20 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from pytest_django import Settings
 
+from apps.accounts.invitations import GOOD_FOR
 from apps.accounts.keys import issue_key
-from apps.accounts.models import Tenant
+from apps.accounts.models import Scope, Tenant, every_scope
+from apps.accounts.security_models import Invitation, SignIn
+from apps.api.urls import describe_api
 from apps.catalog.models import Product
 from apps.journal.models import ProviderWebhook
+from apps.orders.bulk_models import BulkAction
 from apps.orders.models import Approval, Attempt, AttemptUnit, Case, Evidence, Order, OrderUnit
 from apps.orders.statement_models import Break, Statement, StatementLine
 from apps.providers.catalogue_models import CatalogChange, CatalogSync
 from apps.providers.models import Integration
 from apps.wallet.models import WalletRequest
+from apps.webhooks import endpoints, publishing
 from tests.factories import NOWHERE, START, Shop, make_account, make_shop, order_from
 from tests.functional.door_buyers import SmmBuyer, ZnetBuyer
 from tests.functional.panel_fixtures import browser_of, english, make_person
@@ -49,9 +56,9 @@ class Side:
         self.shop = make_shop(NOWHERE)
         Tenant.objects.filter(pk=self.shop.tenant.pk).update(name=f"Shop of {self.secret}")
         self.order = order_from(self.shop, self.secret)
-        self.key = issue_key(self.shop.customer, START)[1]
+        self.key = issue_key(self.shop.customer, START, scopes=[*every_scope(), Scope.WEBHOOKS])[1]
         self.operator = make_person(f"operator-{self.name}", self.shop.tenant, "operator")
-        self.ids = {"order_id": self.order.pk, "name": "release", **self.new_rows()}
+        self.ids = {"order_id": self.order.pk, "name": "release", **self.new_rows(), **self.rows_of_people()}
 
     @property
     def secret(self) -> str:
@@ -127,6 +134,34 @@ class Side:
             ).pk,
         }
 
+    def rows_of_people(self) -> dict[str, object]:
+        """What belongs to somebody of the shop: a browser, an invitation, many orders at once, an endpoint."""
+        asked = {"asked_by": self.operator, "asked_at": START}
+        wish = endpoints.Wish(f"https://93.184.216.34/{self.secret}", self.secret)
+        endpoint, _secret = endpoints.create(self.shop.customer, wish, START)
+        bulk = BulkAction.objects.create(
+            tenant=self.shop.tenant, kind="note", reason=self.secret, status="running", started_at=START, **asked
+        )
+        times = {"created_at": START, "expires_at": START + GOOD_FOR}
+        invitation = Invitation.objects.create(
+            tenant=self.shop.tenant,
+            role="viewer",
+            email=f"{self.secret}@example.com",
+            token_hash=self.name,
+            invited_by=self.operator,
+            **times,
+        )
+        browser = SignIn.objects.create(
+            user=self.operator, session_key=self.secret, created_at=START, seen_at=START, agent=self.secret
+        )
+        return {
+            "endpoint_id": endpoint.pk,
+            "delivery_id": publishing.send_test(endpoint, START).pk,
+            "bulk_id": bulk.pk,
+            "invitation_id": invitation.pk,
+            "sign_in_id": browser.pk,
+        }
+
 
 @dataclass
 class World:
@@ -197,6 +232,9 @@ OWN_PAGE = "302 302 302 200 404"
 NO_SUCH_METHOD = "302 302 302 405 405"
 OWN_ACT = "302 - 302 - 404"
 NO_OWN_ACT = "302 - 302 - 405"
+AWAY = "302 302 302 302 302"
+FOR_OWNERS = "302 302 302 403 403"
+NO_FACTOR = "302 302 302 404 404"
 KEYED = "401 200 200 401 401"
 KEYED_OWN = "401 200 404 401 401"
 KEYED_ACT = "401 - 404 - 401"
@@ -230,14 +268,41 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "znet_door:tl_servis": (OPEN, OPEN),
     "znet_door:tl_kontrol": (OPEN, OPEN),
     "smm_door:door": (OPEN, OPEN),
+    "api:endpoints": (KEYED, "401 422 422 401 401"),
+    "api:endpoint": (KEYED_OWN, NO_KEYED_ACT),
+    "api:endpoint-secret": (NO_METHOD, KEYED_ACT),
+    "api:endpoint-test": (NO_METHOD, KEYED_ACT),
+    "api:endpoint-deliveries": (KEYED_OWN, NO_KEYED_ACT),
+    "api:endpoint-delivery": (KEYED_OWN, NO_KEYED_ACT),
+    "api:endpoint-resend": (NO_METHOD, KEYED_ACT),
     "webhooks:provider": (NO_METHOD, NOTHING),
-    "set_language": ("302 302 302 302 302", "302 302 302 302 302"),
+    "set_language": (AWAY, AWAY),
     "ops:livez": (OPEN, NO_METHOD),
     "ops:readyz": (OPEN, NO_METHOD),
     "ops:statusz": ("503 503 503 503 503", NO_METHOD),
     "ops:metrics": (OPEN, NO_METHOD),
-    "panel:login": ("200 200 200 302 302", "200 200 200 302 302"),
-    "panel:logout": (NO_METHOD, "302 302 302 302 302"),
+    "panel:login": ("200 200 200 302 302", "422 422 422 302 302"),
+    "panel:logout": (NO_METHOD, AWAY),
+    "panel:second_factor": (AWAY, AWAY),
+    "panel:second_factor_set_up": (PAGE, PAGE),
+    "panel:password_forgotten": (OPEN, OPEN),
+    "panel:password_new": (OPEN, OPEN),
+    "panel:join": (NOTHING, NOTHING),
+    "panel:account": (PAGE, NO_SUCH_METHOD),
+    "panel:password": (PAGE, PAGE),
+    "panel:mail": (PAGE, PAGE),
+    "panel:recovery": (NO_FACTOR, NO_FACTOR),
+    "panel:second_factor_off": (NO_FACTOR, NO_FACTOR),
+    "panel:sessions_end": (NO_SUCH_METHOD, AWAY),
+    "panel:session_end": (NO_SUCH_METHOD, OWN_ACT),
+    "panel:audit": (FOR_OWNERS, NO_SUCH_METHOD),
+    "panel:members": (FOR_OWNERS, FOR_OWNERS),
+    "panel:withdraw": (NO_SUCH_METHOD, "302 - 302 - 403"),
+    "panel:bulk_actions": (PAGE, NO_SUCH_METHOD),
+    "panel:bulk_new": (PAGE, PAGE),
+    "panel:bulk": (OWN_PAGE, NO_OWN_ACT),
+    "panel:bulk_live": (OWN_PAGE, NO_OWN_ACT),
+    "panel:bulk_decide": (NO_SUCH_METHOD, OWN_ACT),
     "panel:orders": (PAGE, NO_SUCH_METHOD),
     "panel:alerts": (PAGE, NO_SUCH_METHOD),
     "panel:orders_live": (PAGE, NO_SUCH_METHOD),
@@ -273,6 +338,7 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "panel:provider_live": (OWN_PAGE, NO_OWN_ACT),
     "panel:provider_watch": (NO_SUCH_METHOD, OWN_ACT),
     "panel:provider_resume": (NO_SUCH_METHOD, OWN_ACT),
+    "panel:provider_stop": (NO_SUCH_METHOD, OWN_ACT),
     "panel:provider_diagnose": (NO_SUCH_METHOD, OWN_ACT),
     "panel:provider_hook_rotate": (NO_SUCH_METHOD, OWN_ACT),
     "panel:provider_sync": (NO_SUCH_METHOD, OWN_ACT),
@@ -291,12 +357,18 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "panel:task_deliver": (NO_SUCH_METHOD, OWN_ACT),
     "panel:task_refuse": (NO_SUCH_METHOD, OWN_ACT),
     "panel:stock": (PAGE, NO_SUCH_METHOD),
-    "panel:stock_threshold": (NO_SUCH_METHOD, "302 302 302 302 302"),
+    "panel:stock_threshold": (NO_SUCH_METHOD, AWAY),
     "panel:stock_import": (PAGE, "302 302 302 403 403"),
     "panel:statements": (PAGE, NO_SUCH_METHOD),
     "panel:statement_bring": (OWN_PAGE, OWN_ACT),
     "panel:statement_ask": ("302 302 302 404 404", OWN_ACT),
     "panel:provider_statement": (OWN_PAGE, NO_OWN_ACT),
+    "panel:webhooks": (PAGE, NO_SUCH_METHOD),
+    "panel:webhook": (OWN_PAGE, NO_OWN_ACT),
+    "panel:webhook_resend": (NO_SUCH_METHOD, OWN_ACT),
+    "panel:webhook_endpoint_new": (FOR_OWNERS, FOR_OWNERS),
+    "panel:webhook_endpoint_delete": (NO_SUCH_METHOD, "302 - 302 - 403"),
+    "panel:webhook_resume": (NO_SUCH_METHOD, OWN_ACT),
     "panel:breaks": (PAGE, NO_SUCH_METHOD),
     "panel:break": (OWN_PAGE, NO_OWN_ACT),
     "panel:break_take": (NO_SUCH_METHOD, OWN_ACT),
@@ -310,6 +382,11 @@ other shops' software say everything with 200: what they tell whom is asked belo
 
 BODIES = {"api:notes": b'{"text": "mine"}'}
 """What must be sent for an address to look at its id at all."""
+
+OTHER_METHODS: Mapping[str, Mapping[str, str]] = {
+    "api:endpoint": {"PATCH": KEYED_ACT, "DELETE": KEYED_ACT},
+}
+"""The same for what an address of the API answers to further methods, which are those of its description."""
 
 ADMIN_ROWS: Mapping[str, tuple[str, str]] = {
     "changelist": (PAGE, PAGE),
@@ -328,10 +405,21 @@ WITHOUT_ROWS |= {"admin:autocomplete", "admin:jsi18n", "admin:view_on_site", "ad
 """Django's own pages around the tables; what the search while typing finds is asked in `test_admin`."""
 
 
+FIXED: Mapping[str, Mapping[str, str]] = {
+    "panel:sheet_export": {"name": "packages"},
+    "panel:bulk_decide": {"step": "start"},
+    "panel:provider_stop": {"step": "stop"},
+    "panel:password_new": {"uidb64": "MQ", "token": "nobody-knows-it"},
+    "panel:join": {"token": "nobody-knows-it"},
+    "webhooks:provider": {"token": "nobody-knows-it"},
+}
+"""Parts of addresses that are no shop's."""
+
+
 def path_for(name: str, pattern: URLPattern, side: Side) -> str:
     """The address with the ids of one shop; KeyError for an id that nobody knows here."""
-    fixed = {"panel:sheet_export": {"name": "packages"}, "webhooks:provider": {"token": "nobody-knows-it"}}
-    return reverse(name, kwargs=fixed.get(name) or {one: side.ids[one] for one in pattern.pattern.converters})
+    ids = {**side.ids, **FIXED.get(name, {})}
+    return reverse(name, kwargs={one: ids[one] for one in pattern.pattern.converters})
 
 
 def is_catch_all(name: str) -> bool:
@@ -346,6 +434,20 @@ class TestTheTable:
         pages = {f"{table}_{page}" for table in tables for page in ADMIN_ROWS}
         own_user_page = {"admin:auth_user_password_change"}
         assert named == set(ROWS) | pages | WITHOUT_ROWS | own_user_page
+
+    def test_has_every_further_method_of_the_api(self) -> None:
+        methods = {
+            (method.upper(), re.sub(r"{\w+}", "1", path))
+            for path, operations in json.loads(describe_api())["paths"].items()
+            for method in operations
+        }
+        patterns, ids = dict(addresses()), dict.fromkeys(("endpoint_id", "delivery_id", "order_id"), 1)
+        known = {
+            (method, reverse(name, kwargs={one: ids[one] for one in patterns[name].pattern.converters}))
+            for name, methods in OTHER_METHODS.items()
+            for method in methods
+        }
+        assert {(method, path) for method, path in methods if method not in ("GET", "POST")} == known
 
     def test_has_every_table_of_the_set_up(self) -> None:
         others = [model for model in admin.site._registry if model not in TABLES]
@@ -368,6 +470,22 @@ class TestEveryAddress:
             )
             wrong.update({name: told} if told != ROWS[name] else {})
         assert wrong == {}
+
+    def test_answers_further_methods_as_its_row_says(self, world: World) -> None:
+        patterns, told = dict(addresses()), {}
+        for name, methods in OTHER_METHODS.items():
+            path = path_for(name, patterns[name], world.a)
+            told[name] = {method: world.statuses(method, path, b"{}", is_owners_turn=False) for method in methods}
+        assert told == OTHER_METHODS
+
+    def test_of_an_owner_has_nothing_of_another_owners(self, world: World) -> None:
+        """Pages that no operator may see at all."""
+        owner = browser_of(make_person("owner-b", world.b.shop.tenant, "owner"))
+        for name, one in (("withdraw", "invitation_id"), ("webhook_endpoint_delete", "endpoint_id")):
+            assert owner.post(reverse(f"panel:{name}", args=[world.a.ids[one]])).status_code == 404
+        told = b"".join(owner.get(reverse(f"panel:{name}")).content for name in ("members", "audit", "webhooks"))
+        assert world.b.secret.encode() in told
+        assert world.a.secret.encode() not in told
 
     @pytest.mark.parametrize("model", TABLES)
     def test_of_the_set_up_answers_as_its_row_says(self, world: World, model: type[Model]) -> None:

@@ -17,7 +17,18 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = [sys.executable, str(ROOT / "scripts" / "bench" / "run.py")]
 sys.path.append(str(ROOT / "scripts" / "bench"))
 
-from figures import Loaded, Run, arrivals, below, compare, in_turn, queueing, ratios, spread  # noqa: E402 - a script's neighbour, not a package
+from create import Heard  # noqa: E402 - a neighbour of the script, not a package
+from figures import (  # noqa: E402 - likewise
+    Loaded,
+    Run,
+    arrivals,
+    below,
+    compare,
+    in_turn,
+    queueing,
+    ratios,
+    spread,
+)
 
 
 class TestARun:
@@ -137,3 +148,29 @@ class TestTheScript:
         done = subprocess.run([*RUN, *size], capture_output=True, text=True, check=False, timeout=300)
         told = [json.loads(line)["valid"] for line in done.stdout.splitlines()]
         assert (done.returncode, told) == (1, [False, False])
+
+
+class TestOrdersThroughHttp:
+    def test_have_percentiles_and_cpu_for_each(self) -> None:
+        heard = Heard(seconds=2.0, cpu_s=0.5, took_s=[n / 1000 for n in range(101)])
+        assert [heard.percentile_ms(percent) for percent in (50, 95, 99)] == [50.0, 95.0, 99.0]
+        assert (heard.per_s, round(heard.cpu_ms, 3)) == (50.5, 4.95)
+
+    def test_of_which_there_are_none_have_no_figures(self) -> None:
+        assert (Heard().per_s, Heard().cpu_ms, Heard().percentile_ms(99)) == (0.0, 0.0, 0.0)
+
+    @pytest.mark.slow
+    def test_are_measured_and_counted(self) -> None:
+        command = [
+            sys.executable,
+            str(ROOT / "scripts" / "bench" / "create.py"),
+            "--seconds",
+            "1",
+            "--repetitions",
+            "1",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        told = json.loads(done.stdout)
+        assert (done.returncode, told["valid"]) == (0, True), (done.stdout, done.stderr[-2000:])
+        assert told["ratio_to_bare"]["median"] > 0
+        assert told["half_load"]["p99_ms"] > 0
