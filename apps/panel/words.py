@@ -507,3 +507,12 @@ RECORDED: Words = {
     audit.Action.BREAKER_CLOSED: _("let the account be sent to again"),
 }
 """What is recorded about the set-up and about signing in."""
+
+RECORDED_TABLES: Words = {"invitation": _("Invitation")}
+"""Tables that only the record of changes names."""
+
+RECORDED_FIELDS: Words = {"sealed_secrets": _("Secrets"), "secret_hash": _("Secret")}
+"""Fields that nobody sees but as changed."""
+
+KINDS: Words = {"manual": _("By hand"), "stock": _("Own stock")}
+"""Kinds of accounts that no protocol names."""
