@@ -207,6 +207,8 @@ EVENTS: Words = {
     "asked_again": _("Asked again by a person"),
     "placed_by_hand": _("Placed by hand"),
     "noted": _("Note"),
+    "tagged": _("Tag put on"),
+    "untagged": _("Tag taken off"),
     "reply_seen": _("A provider's reply was looked at"),
     "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),

@@ -68,8 +68,8 @@ NOT_SHOWN = {
     "orders_file", "orders_live", "profit_file", "provider_change_approve", "provider_changes_decide",
     "provider_diagnose", "provider_hook_rotate", "provider_live", "provider_resume", "provider_stop", "provider_sync",
     "provider_watch", "report_money_file", "session_end", "sessions_end", "set_limit", "sheet_export", "sheet_import",
-    "statement", "stock_threshold", "task_claim", "task_deliver", "task_refuse", "tell_float", "wallet_ask",
-    "webhook_resend", "webhook_resume", "withdraw",
+    "statement", "stock_threshold", "tag", "task_claim", "task_deliver", "task_refuse", "tell_float", "view_remove",
+    "view_save", "wallet_ask", "webhook_resend", "webhook_resume", "withdraw",
 }  # fmt: skip
 """Buttons, files, and parts of pages."""
 

@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from apps.accounts.keys import issue_key
 from apps.accounts.models import Tenant
+from apps.accounts.view_models import SavedView
 from apps.catalog.models import Product
 from apps.journal.models import ProviderWebhook
 from apps.orders.models import Approval, Attempt, AttemptUnit, Case, Evidence, Order, OrderUnit
@@ -122,6 +123,7 @@ class Side:
             "attempt_id": by_hand.pk,
             "change_id": CatalogChange.objects.create(integration=account, sync=sync, key="kupur=60", kind="new").pk,
             "statement_id": statement.pk,
+            "view_id": SavedView.objects.create(user=self.operator, name="mine", query="status=open").pk,
             "break_id": Break.objects.create(
                 integration=account, statement=statement, line=line, kind="price", opened_at=START
             ).pk,
@@ -249,6 +251,9 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "panel:reveal": (OWN_PAGE, OWN_ACT),
     "panel:reply": (OWN_PAGE, OWN_ACT),
     "panel:order_decide": (OWN_PAGE, OWN_ACT),
+    "panel:tag": (NO_SUCH_METHOD, OWN_ACT),
+    "panel:view_save": (NO_SUCH_METHOD, "302 302 302 302 302"),
+    "panel:view_remove": (NO_SUCH_METHOD, OWN_ACT),
     "panel:dashboard": (PAGE, NO_SUCH_METHOD),
     "panel:dashboard_live": (PAGE, NO_SUCH_METHOD),
     "panel:review": (PAGE, NO_SUCH_METHOD),
