@@ -13,7 +13,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts import security_models  # noqa: F401 - Django looks for tables in this module
+from apps.accounts import security_models, view_models  # noqa: F401 - Django looks for tables in this module
 
 
 class Tenant(models.Model):

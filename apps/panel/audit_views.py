@@ -143,12 +143,16 @@ def as_row(entry: AuditEntry) -> Row:
 
 def kind_in_words(name: str) -> str:
     """What people call a table."""
+    if name in words.RECORDED_TABLES:
+        return words.say(words.RECORDED_TABLES, name)
     model = kinds().get(name)
     return str(capfirst(str(model._meta.verbose_name))) if model else name
 
 
 def label_of(model: type[Model] | None, name: str) -> str:
     """What people call a field."""
+    if name in words.RECORDED_FIELDS:
+        return words.say(words.RECORDED_FIELDS, name)
     try:
         return capfirst(str(model._meta.get_field(name).verbose_name)) if model else name  # type: ignore[union-attr]
     except FieldDoesNotExist:

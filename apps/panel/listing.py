@@ -15,8 +15,11 @@ from apps.accounts.models import Customer
 from apps.common.crypto import code_index
 from apps.common.money import Money, format_amount
 from apps.common.sheets import safe_cell
+from apps.orders.decisions.tags import LONGEST as LONGEST_TAG
+from apps.orders.decisions.tags import tags_of
 from apps.orders.models import Attempt, DueCheck, Order, OrderCode
 from apps.orders.states import SETTLED, DueKind, ExternalStatus, OrderStatus
+from apps.orders.tag_models import OrderTag
 from apps.panel import words
 
 PAGE = 50
@@ -51,6 +54,7 @@ class Wanted:
     unsent: str = ""
     no_pin: str = ""
     sandbox: str = ""
+    tag: str = ""
     term: str = ""
     before: int | None = None
 
@@ -70,6 +74,7 @@ class Wanted:
             unsent=YES if query.get("unsent") == YES else "",
             no_pin=YES if query.get("no_pin") == YES else "",
             sandbox=YES if query.get("sandbox") == YES else "",
+            tag=query.get("tag", "").replace("\x00", "").strip()[:LONGEST_TAG],
             term=read_term(query),
             before=as_id(query.get("before", "")),
         )
@@ -117,6 +122,7 @@ class Row:
     cost: Money | None = None
     margin: Money | None = None
     is_expected: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def is_loss(self) -> bool:
@@ -153,12 +159,14 @@ def load_listing(tenant_ids: list[int], wanted: Wanted, now: datetime, zone: tzi
 
 
 def load_rows(orders: list[Order], now: datetime) -> list[Row]:
-    """These orders with where they were tried last and what happens next; two queries."""
+    """These orders with where they were tried last, what happens next and their tags; three queries."""
     attempts = Attempt.objects.filter(order__in=orders).order_by("id").values_list("order_id", "integration_name")
     providers = dict(attempts)
     dues = DueCheck.objects.filter(order__in=orders).exclude(kind=DueKind.WATCH).order_by("-next_at")
     next_at = dict(dues.values_list("order_id", "next_at"))
-    return [_full_row(order, providers.get(order.pk, ""), next_at.get(order.pk), now) for order in orders]
+    tags = {pk: tuple(tag.name for tag in found) for pk, found in tags_of(orders).items()}
+    rows = (_full_row(order, providers.get(order.pk, ""), next_at.get(order.pk), now) for order in orders)
+    return [replace(row, tags=tags.get(row.order.pk, ())) for row in rows]
 
 
 def _full_row(order: Order, provider: str, next_at: datetime | None, now: datetime) -> Row:
@@ -229,6 +237,8 @@ def select_orders(tenant_ids: list[int], wanted: Wanted, now: datetime, zone: tz
         found = found.filter(pk__in=Attempt.objects.filter(integration_id=wanted.provider).values("order_id"))
     if wanted.product is not None:
         found = found.filter(package__product_id=wanted.product)
+    if wanted.tag:
+        found = found.filter(pk__in=OrderTag.objects.filter(name=wanted.tag).values("order_id"))
     if wanted.customer:
         named = Customer.objects.filter(tenant_id__in=tenant_ids, name__icontains=wanted.customer)
         found = found.filter(customer_id__in=named.values("pk"))

@@ -21,10 +21,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.accounts.models import Tenant, User
+from apps.accounts.view_models import SavedView
 from apps.catalog.models import Product
 from apps.common import clock
 from apps.common.sheets import csv_lines
 from apps.orders import local
+from apps.orders.decisions.tags import known_tags
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
 from apps.panel import words
@@ -43,6 +45,7 @@ def orders(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
     context = {**_list_context(request, person), **_choices(person.tenant_ids())}
     context["may_act"] = bool(person.operated_ids())
+    context["saved_views"] = SavedView.objects.filter(user=person).order_by("name")
     with timezone.override(zone_of(person.tenant_ids())):
         return render(request, "panel/orders.html", context)
 
@@ -84,6 +87,7 @@ def _choices(tenant_ids: list[int]) -> dict[str, object]:
         "reasons": words.REASONS.items(),
         "providers": accounts.values_list("pk", "name"),
         "products": products.values_list("pk", "name"),
+        "tags": known_tags(tenant_ids),
     }
 
 

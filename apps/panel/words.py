@@ -207,6 +207,8 @@ EVENTS: Words = {
     "asked_again": _("Asked again by a person"),
     "placed_by_hand": _("Placed by hand"),
     "noted": _("Note"),
+    "tagged": _("Tag put on"),
+    "untagged": _("Tag taken off"),
     "reply_seen": _("A provider's reply was looked at"),
     "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),
@@ -507,3 +509,12 @@ RECORDED: Words = {
     audit.Action.BREAKER_CLOSED: _("let the account be sent to again"),
 }
 """What is recorded about the set-up and about signing in."""
+
+RECORDED_TABLES: Words = {"invitation": _("Invitation")}
+"""Tables that only the record of changes names."""
+
+RECORDED_FIELDS: Words = {"sealed_secrets": _("Secrets"), "secret_hash": _("Secret")}
+"""Fields that nobody sees but as changed."""
+
+KINDS: Words = {"manual": _("By hand"), "stock": _("Own stock")}
+"""Kinds of accounts that no protocol names."""

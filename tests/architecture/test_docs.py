@@ -178,6 +178,7 @@ def our_folders() -> Iterator[tuple[str, list[str], list[str]]]:
 HANDED_OVER = {
     "test.py": "_checks.py",
     "mutate_tables.py": "_mutants.py",
+    "screenshots.py": "_screenshots.py",
     "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
 }
 """Scripts that only make the environment, or know more than a parser, and the one that reads their arguments."""

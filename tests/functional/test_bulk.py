@@ -146,6 +146,19 @@ class TestRunning:
         assert len(stage.purchases(sent)) == 1
         check_invariants(stage)
 
+    def test_leaves_an_order_that_was_sent_since_the_dry_run_for_a_decision_of_its_own(
+        self, people: People, stage: Stage
+    ) -> None:
+        """The provider refused it, so its money could be given back; but somebody must look at it first."""
+        order = stage.order(people.shop, place="refuse", refuse_class="balance")
+        found = dry_run(people, "reject")
+        try_auto_dispatch(order.pk)
+        step(people.operator, found, "start")
+        run_bulk_actions()
+        row = found.rows.get()
+        assert (row.state, row.said) == ("refused", "It was sent already, or is settled: decide about it alone.")
+        assert (standing_of(order)[0], sums_of(order)) == ("pending", {"hold": PRICE})
+
     def test_goes_on_where_it_was_interrupted_and_decides_nothing_twice(self, people: People, stage: Stage) -> None:
         orders = [order_from(people.shop) for _ in range(3)]
         found = dry_run(people, "reject")

@@ -13,6 +13,7 @@ from django.db.models import CheckConstraint, Model, UniqueConstraint
 
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, UsedNonce, User
 from apps.accounts.security_models import Invitation, RecoveryCode
+from apps.accounts.view_models import SavedView
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common.money import Money
 from apps.journal.models import AlertEpisode, AlertNotice, OutboxEvent, ProviderWebhook
@@ -35,6 +36,7 @@ from apps.orders.models import (
 )
 from apps.orders.statement_models import Break, Statement, StatementLine
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
+from apps.orders.tag_models import OrderTag
 from apps.providers.catalogue_models import (
     AccountWatch,
     BalanceReading,
@@ -104,6 +106,14 @@ class World:
         )
 
         self.approval = self.new_approval()
+
+    def new_tag(self, name: str) -> OrderTag:
+        """A tag on the order."""
+        return OrderTag.objects.create(order=self.order, name=name, actor="omar", created_at=START)
+
+    def new_view(self, query: str = "status=open") -> SavedView:
+        """A view that somebody keeps."""
+        return SavedView.objects.create(user=self.request.asked_by, name="mine", query=query)
 
     def new_approval(self) -> Approval:
         """One person has asked for a second one."""
@@ -532,6 +542,10 @@ REFUSED: dict[str, Refused] = {
     "break_is_about_something": lambda w: w.new_break(line=None),
     "break_closed_by_somebody_for_a_reason": lambda w: w.new_break(closed_at=START, decision="lost"),
     "poll_statistic_once": lambda w: [PollStatistic.objects.create(integration_id=1, product_id=0) for _ in range(2)],
+    "tag_once_per_order": lambda w: [w.new_tag("vip") for _ in range(2)],
+    "tag_says_something": lambda w: w.new_tag(""),
+    "saved_view_once_per_person": lambda w: [w.new_view() for _ in range(2)],
+    "saved_view_says_something": lambda w: w.new_view(query=""),
     "note_says_something": lambda w: OrderNote.objects.create(order=w.order, text="", actor="key", created_at=START),
     "unseen_reference_once_per_customer": lambda w: [
         UnseenReference.objects.create(customer=w.shop.customer, reference="r", asked_at=START) for _ in range(2)

@@ -22,6 +22,7 @@ from apps.accounts.invitations import GOOD_FOR
 from apps.accounts.keys import issue_key
 from apps.accounts.models import Scope, Tenant, every_scope
 from apps.accounts.security_models import Invitation, SignIn
+from apps.accounts.view_models import SavedView
 from apps.api.urls import describe_api
 from apps.catalog.models import Product
 from apps.journal.models import ProviderWebhook
@@ -129,6 +130,7 @@ class Side:
             "attempt_id": by_hand.pk,
             "change_id": CatalogChange.objects.create(integration=account, sync=sync, key="kupur=60", kind="new").pk,
             "statement_id": statement.pk,
+            "view_id": SavedView.objects.create(user=self.operator, name="mine", query="status=open").pk,
             "break_id": Break.objects.create(
                 integration=account, statement=statement, line=line, kind="price", opened_at=START
             ).pk,
@@ -314,6 +316,9 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "panel:reveal": (OWN_PAGE, OWN_ACT),
     "panel:reply": (OWN_PAGE, OWN_ACT),
     "panel:order_decide": (OWN_PAGE, OWN_ACT),
+    "panel:tag": (NO_SUCH_METHOD, OWN_ACT),
+    "panel:view_save": (NO_SUCH_METHOD, "302 302 302 302 302"),
+    "panel:view_remove": (NO_SUCH_METHOD, OWN_ACT),
     "panel:dashboard": (PAGE, NO_SUCH_METHOD),
     "panel:dashboard_live": (PAGE, NO_SUCH_METHOD),
     "panel:review": (PAGE, NO_SUCH_METHOD),
