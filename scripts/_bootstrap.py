@@ -234,12 +234,12 @@ def _stop_for(log: Path) -> NoReturn:
 
 def _arm64_hint() -> str:
     """Some packages come without a build for ARM64 Windows, which runs those for x64."""
-    if sys.platform != "win32" or platform.machine() != "ARM64":
-        return ""
-    return (
-        "\nThis is ARM64 Windows: delete .venv, and start with an x64 Python instead, which runs here, too: "
-        "winget install Python.Python.3.12 --architecture x64"
-    )
+    if sys.platform == "win32" and platform.machine() == "ARM64":
+        return (
+            "\nThis is ARM64 Windows: delete .venv, and start with an x64 Python instead, which runs here, too: "
+            "winget install Python.Python.3.12 --architecture x64"
+        )
+    return ""
 
 
 def _write_stamp(place: Path, dev: bool) -> None:
