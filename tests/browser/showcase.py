@@ -168,7 +168,7 @@ class Showcase:
         people.set_confirm_limit(self.owner, self.tenant.pk, "TRY", "50", clock.now())
         wish = people.Wish("deposit", "900", "havale geldi / bank transfer seen", "showcase")
         people.ask(self.operator, self.customer, wish, clock.now())
-        done = Order.objects.filter(status="completed", package__code="pubg-60").order_by("pk")[0]
+        done = Order.objects.get(status="completed", user_identifier="player-pubg-60")
         decisions.give_back(done.pk, self.operator, "the codes were used already", clock.now())
         return {"approval_id": Approval.objects.get(order=done).pk, "name": "give_back"}
 

@@ -16,7 +16,7 @@ from apps.panel.urls import urlpatterns
 from tests.browser import addresses, looking, running
 from tests.browser.running import DIRECTIONS, WIDTHS, WITHIN_S
 
-TERMS = re.compile(r"\b(API|CSV|HTTP|JSON|PIN|UTF|ZNET|code|iso|kupur|oyun|provider_referans|unix)\b")
+TERMS = re.compile(r"\b(API|CSV|HTTP|JSON|PIN|UTF|ZNET|code|curl|iso|kupur|oyun|provider_referans|unix)\b")
 """What Arabic texts name in Latin letters."""
 
 
