@@ -12,11 +12,12 @@ from django.db import transaction
 
 from apps.accounts import invitations
 from apps.accounts.models import Customer, Membership, Tenant, User
+from apps.accounts.view_models import SavedView
 from apps.catalog.models import Package, Product
 from apps.common import clock
 from apps.orders import decisions
 from apps.orders.bulk_models import BulkAction
-from apps.orders.decisions import bulk
+from apps.orders.decisions import bulk, tags
 from apps.orders.models import Approval, Attempt, Case, Evidence, Order
 from apps.orders.reconciling.importing import import_statement
 from apps.orders.statement_models import Break
@@ -100,6 +101,8 @@ class Showcase:
         Order.objects.filter(pk=made["order_in_doubt"].pk).update(deadline_at=clock.now())
         wait_for(lambda: Order.objects.filter(pk=made["order_in_doubt"].pk, status="review").exists())
         decisions.add_note(made["order_done"].pk, self.operator, "العميل اتصل وسأل عن طلبه (call 14:02)", clock.now())
+        tags.add_tag(made["order_done"].pk, self.operator, "geri aranacak / معاودة الاتصال", clock.now())
+        SavedView.objects.create(user=self.owner, name="Açık siparişler", query="status=open")
         done = made["order_done"]
         evidence = Evidence.objects.filter(order=done).exclude(body_digest="").order_by("pk")[0]
         ids: dict[str, object] = {name: order.pk for name, order in made.items()}
