@@ -196,7 +196,7 @@ def selection(options: argparse.Namespace) -> str:
 
 def selection_on_sqlite(options: argparse.Namespace) -> str:
     """What is marked `both_databases`; pages only when everything is run, or when the caller has chosen the tests."""
-    pages = "" if options.ci or options.full or options.pytest else "not page"
+    pages = "" if options.full or options.pytest else "not page"
     return " and ".join(filter(None, ["both_databases and not postgres", pages, selection(options)]))
 
 

@@ -271,9 +271,9 @@ class TestTheChecks:
 
     @pytest.mark.parametrize(
         ("arguments", "has_pages"),
-        [([], False), (["--ci"], True), (["--full"], True), (["--", "tests/functional/test_panel.py"], True)],
+        [([], False), (["--ci"], False), (["--full"], True), (["--", "tests/functional/test_panel.py"], True)],
     )
-    def test_leave_the_pages_to_postgresql_in_a_short_run(
+    def test_leave_the_pages_to_postgresql_unless_everything_is_run(
         self, checks: ModuleType, arguments: list[str], has_pages: bool
     ) -> None:
         expression = checks.selection_on_sqlite(checks.parse(arguments))

@@ -53,6 +53,7 @@ PAGES: Mapping[str, str] = {
     "wallet": "",
     "wallets": "",
     "webhook": "",
+    "webhook_endpoint_new": "",
     "webhooks": "",
 }
 """What somebody who is signed in may open, with the query of its address."""
@@ -68,8 +69,8 @@ NOT_SHOWN = {
     "orders_file", "orders_live", "profit_file", "provider_change_approve", "provider_changes_decide",
     "provider_diagnose", "provider_hook_rotate", "provider_live", "provider_resume", "provider_stop", "provider_sync",
     "provider_watch", "report_money_file", "session_end", "sessions_end", "set_limit", "sheet_export", "sheet_import",
-    "statement", "stock_threshold", "tag", "task_claim", "task_deliver", "task_refuse", "tell_float", "view_remove",
-    "view_save", "wallet_ask", "webhook_resend", "webhook_resume", "withdraw",
+    "statement", "statement_ask", "stock_threshold", "tag", "task_claim", "task_deliver", "task_refuse", "tell_float",
+    "view_remove", "view_save", "wallet_ask", "webhook_endpoint_delete", "webhook_resend", "webhook_resume", "withdraw",
 }  # fmt: skip
 """Buttons, files, and parts of pages."""
 

@@ -75,7 +75,7 @@ class Showcase:
             **self.add_bulk_actions(),
             "token": invitations.invite(self.owner, self.tenant, "viewer", "new@shop.example", clock.now())[1],
             "account_id": self.fetched_panel().pk,
-            "package_id": Package.objects.get(code="pubg-60").pk,
+            "package_id": Package.objects.get(tenant=self.tenant, code="pubg-60").pk,
             "customer_id": self.customer.pk,
             "delivery_id": wait_for(WebhookDelivery.objects.order_by("pk").first).pk,
         }
@@ -110,7 +110,7 @@ class Showcase:
 
     def order(self, code: str, *, quantity: int = 1, **fate: Any) -> Order:
         """One order, whose purchase the simulated panel treats like this."""
-        package = Package.objects.get(code=code)
+        package = Package.objects.get(tenant=self.tenant, code=code)
         player = f"player-{code}"
         control = f"{self.panel.base_url}/_control/fates"
         requests.post(control, json={"recipient": player, "fate": fate}, timeout=10).raise_for_status()

@@ -120,9 +120,19 @@ class TestTheProviderPage:
         context.close()
 
 
+QUICK = {("ar", "phone"), ("tr", "phone")}
+"""From right to left, and the longest words, where there is the least room; the others run with --full."""
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize("width", sorted(WIDTHS))
-@pytest.mark.parametrize("language", sorted(DIRECTIONS))
+@pytest.mark.parametrize(
+    ("language", "width"),
+    [
+        pytest.param(language, width, marks=() if (language, width) in QUICK else pytest.mark.slow)
+        for language in sorted(DIRECTIONS)
+        for width in sorted(WIDTHS)
+    ],
+)
 class TestThePages:
     def test_fit_in_every_language_and_width(self, hub: Hub, browser: Browser, language: str, width: str) -> None:
         """Nothing is cut off, outside its box or left untranslated, and the browser reports no error."""
@@ -147,7 +157,10 @@ class TestThePages:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("language", "width", "scheme"), [("en", "desktop", "light"), ("ar", "phone", "dark")])
+@pytest.mark.parametrize(
+    ("language", "width", "scheme"),
+    [("ar", "phone", "dark"), pytest.param("en", "desktop", "light", marks=pytest.mark.slow)],
+)
 class TestEverybody:
     def test_can_use_every_page(
         self, hub: Hub, browser: Browser, language: str, width: str, scheme: Literal["light", "dark"]

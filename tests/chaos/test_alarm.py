@@ -62,7 +62,7 @@ def is_well(hub: RealHub) -> bool:
 BOTH = ("beat", "worker_process")
 
 
-@pytest.mark.smoke
+@pytest.mark.slow
 class TestKilledProcesses:
     def test_are_told_by_the_web_process_and_told_again_when_they_are_back(self, tmp_path: Path) -> None:
         with inbox() as (url, got), real_hub(tmp_path) as (hub, _simulator, _valkey):

@@ -18,7 +18,7 @@ from tests.servers import PostgresServer, ValkeyServer, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.smoke, pytest.mark.skipif(sys.platform == "win32", reason="signals of Linux and macOS")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals of Linux and macOS")]
 
 
 class Started:
