@@ -33,7 +33,7 @@ BLANK_CODES = frozenset({"", "-", "null"})
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _PAGE_TAG = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _NEVER_URL_ENCODED = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})")
-_NUL = "\\u0000"
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE = "\\ud"
 _PLAIN = re.compile(r"([0-9]{0,12})(?:[.,]([0-9]{1,16}))?")
 _WHOLE = re.compile(r"-?[0-9]{1,30}")
@@ -138,7 +138,7 @@ def parse_json(body: bytes) -> object:
             dump_json(value)
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    return None if _NUL in text else value
+    return None if _NUL.search(text) else value
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:

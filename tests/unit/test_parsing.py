@@ -279,6 +279,7 @@ class TestParseJson:
             '{"a": 1}'.encode("utf-16"),
             b'{"a": "x\ny"}',
             b'["\\u0000"]',
+            b'["a\\\\\\u0000"]',
             b'["\\ud83d"]',
             b'{"\\uDE00": 1}',
             b"[" * 100_000,
@@ -287,6 +288,9 @@ class TestParseJson:
     )
     def test_reads_nothing_that_is_not_exactly_one_value(self, body: bytes) -> None:
         assert parse_json(body) is None
+
+    def test_reads_a_backslash_before_letters_that_are_no_escape(self) -> None:
+        assert parse_json(b'["\\\\u0000"]') == ["\\u0000"]
 
     def test_reads_whole_surrogate_pairs(self) -> None:
         assert parse_json(b'["\\ud83d\\ude00"]') == ["\U0001f600"]
