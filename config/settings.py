@@ -6,6 +6,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.common.logs import logging_config
+from config.production import Chosen, refusals
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -30,17 +31,29 @@ FIELD_KEYS = required("FIELD_KEYS")
 CODE_INDEX_KEY = required("CODE_INDEX_KEY")
 API_KEY_PEPPER = required("API_KEY_PEPPER")
 
+PRODUCTION = env.bool("PRODUCTION", default=False)
+PRODUCTION_ALLOWS = env.list("PRODUCTION_ALLOWS", default=[])
+
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
-SECURE_COOKIES = env.bool("SECURE_COOKIES", default=False)
+SECURE_COOKIES = env.bool("SECURE_COOKIES", default=PRODUCTION and "http" not in PRODUCTION_ALLOWS)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+if PRODUCTION and "http" not in PRODUCTION_ALLOWS:
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^(livez|readyz|statusz|metrics)$"]  # probes ask the process itself, without TLS
+    SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    # The browsers' preload list is the owner's promise for the whole domain, not this host's.
+    SILENCED_SYSTEM_CHECKS = ["security.W021"]
+    if TRUSTED_PROXIES:  # without a proxy of ours anyone could send this header
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 INSTALLED_APPS = [
     "apps.accounts",
@@ -68,6 +81,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "apps.common.headers.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
@@ -77,12 +91,15 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "apps.accounts.middleware.PeopleMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["apps.accounts.backends.LimitedBackend"]
+PASSWORD_RESET_TIMEOUT = 3600  # seconds that a mailed link is good for
 LOGIN_URL = "panel:login"
 LOGIN_REDIRECT_URL = "panel:orders"
 LOGOUT_REDIRECT_URL = "panel:login"
@@ -140,6 +157,25 @@ else:
 # --- Celery: wake-ups only; the queue of record is the table `orders_due_check`
 
 REDIS_URL = env.str("REDIS_URL", default="")
+if PRODUCTION:
+    _refused = refusals(
+        Chosen(
+            is_debug=DEBUG,
+            allowed_hosts=ALLOWED_HOSTS,
+            has_sqlite=DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3",
+            has_broker=bool(REDIS_URL),
+            has_secure_cookies=SECURE_COOKIES,
+            keys={
+                "SECRET_KEY": SECRET_KEY,
+                "FIELD_KEYS": FIELD_KEYS,
+                "CODE_INDEX_KEY": CODE_INDEX_KEY,
+                "API_KEY_PEPPER": API_KEY_PEPPER,
+            },
+        ),
+        PRODUCTION_ALLOWS,
+    )
+    if _refused:
+        raise ImproperlyConfigured("\n- ".join(["PRODUCTION=true refuses to start:", *_refused]))
 CELERY_BROKER_URL = REDIS_URL or "memory://"
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_CACHE_BACKEND = "default"
@@ -160,11 +196,15 @@ CELERY_TASK_ROUTES = {
     "apps.orders.tasks.dispatch_order": {"queue": "dispatch"},
     "apps.orders.tasks.check_order_status": {"queue": "check"},
     "apps.orders.tasks.check_pending_orders_batch": {"queue": "poll"},
+    "apps.orders.tasks.run_bulk_actions": {"queue": "notify"},
     "apps.ops.tasks.heartbeat": {"queue": "poll"},
     "apps.providers.tasks.plan_syncs": {"queue": "notify"},
     "apps.providers.tasks.read_balances": {"queue": "notify"},
     "apps.providers.tasks.sync_catalogue": {"queue": "notify"},
     "apps.webhooks.tasks.follow_provider_webhooks": {"queue": "notify"},
+    "apps.webhooks.tasks.deliver_events": {"queue": "notify"},
+    "apps.webhooks.tasks.forget_delivered_events": {"queue": "notify"},
+    "apps.orders.tasks.refresh_sandboxes": {"queue": "notify"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
@@ -213,6 +253,10 @@ EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
 EMAIL_TIMEOUT = 8
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orderhub@localhost")
 
+# --- events to customers
+
+EVENTS_TO_LOCAL = env.bool("EVENTS_TO_LOCAL", default=False)
+
 # --- languages, time, static files
 
 LANGUAGE_CODE = "en"
@@ -232,7 +276,7 @@ WHITENOISE_USE_FINDERS = True
 
 # --- logs
 
-LOG_FORMAT = env.str("LOG_FORMAT", default="console")
+LOG_FORMAT = env.str("LOG_FORMAT", default="json" if PRODUCTION else "console")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOGGING_CONFIG = None
 LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)

@@ -4,8 +4,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from apps.api.urls import door, nothing_here
+from apps.panel.sign_in_views import set_up_login
 
 urlpatterns = [
+    path("admin/login/", set_up_login),  # one door for people: with a second factor, and counted tries
     path("admin/", admin.site.urls),
     path("api/v1/", include("apps.api.urls")),
     path("client/api/", include("apps.api.client_api")),

@@ -443,3 +443,12 @@ FROM orders_attempt a
 WHERE a.state NOT IN ('prepared', 'sending')
   AND NOT EXISTS (SELECT 1 FROM orders_evidence e WHERE e.attempt_id = a.id)
   AND NOT EXISTS (SELECT 1 FROM orders_event e WHERE e.attempt_id = a.id);
+
+-- invariant: status_not_told
+-- The newest event of an order for its customer tells the status that the order has.
+SELECT o.id AS order_id, e.id AS event_id, 'it is ' || o.status || ', the last event is ' || e.kind AS what
+FROM product_orders o
+JOIN journal_outbox_event e ON e.id = (
+    SELECT MAX(last.id) FROM journal_outbox_event last WHERE last.subject_kind = 'order' AND last.subject_id = o.id
+)
+WHERE e.kind <> 'order.' || CASE o.status WHEN 'review' THEN 'held' ELSE o.status END;

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -228,7 +229,17 @@ def _stop_for(log: Path) -> NoReturn:
             f"Details: {log}"
         )
     errors = [line for line in text.splitlines() if line.strip()][-15:]
-    stop("\n".join(errors) + f"\nThe packages could not be installed; the whole story is in {log}")
+    stop("\n".join(errors) + f"\nThe packages could not be installed; the whole story is in {log}" + _arm64_hint())
+
+
+def _arm64_hint() -> str:
+    """Some packages come without a build for ARM64 Windows, which runs those for x64."""
+    if (platform.system(), platform.machine()) != ("Windows", "ARM64"):
+        return ""
+    return (
+        "\nThis is ARM64 Windows: delete .venv, and start with an x64 Python instead, which runs here, too: "
+        "winget install Python.Python.3.12 --architecture x64"
+    )
 
 
 def _write_stamp(place: Path, dev: bool) -> None:

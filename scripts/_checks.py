@@ -45,6 +45,8 @@ LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lint-imports", (str(Path(PYTHON).parent / "lint-imports"), "--no-logo")),
     ("djlint", (PYTHON, "-m", "djlint", "apps", "--lint", "--quiet")),
     ("codespell", (PYTHON, "-m", "codespell_lib")),
+    ("bandit", (PYTHON, "-m", "bandit", "-q", "-ll", "-c", "pyproject.toml", "-r", "apps", "config", "scripts")),
+    ("secrets", (PYTHON, "scripts/_secrets.py")),
     ("makemigrations", (PYTHON, "manage.py", "makemigrations", "--check", "--dry-run")),
     ("mypy", (PYTHON, "-m", "mypy")),
 )
@@ -144,6 +146,7 @@ def clean_environment(folder: Path) -> dict[str, str]:
         "REDIS_URL": "",
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "DEBUG": "false",
+        "PRODUCTION": "false",
         "HUB_STRICT_TESTS": "1",
     }
     return {**os.environ, **_bootstrap.random_secrets(), **settings}
@@ -193,7 +196,7 @@ def selection(options: argparse.Namespace) -> str:
 
 def selection_on_sqlite(options: argparse.Namespace) -> str:
     """What is marked `both_databases`; pages only when everything is run, or when the caller has chosen the tests."""
-    pages = "" if options.ci or options.full or options.pytest else "not page"
+    pages = "" if options.full or options.pytest else "not page"
     return " and ".join(filter(None, ["both_databases and not postgres", pages, selection(options)]))
 
 

@@ -1,5 +1,6 @@
 # Starts the hub with its monitoring on Windows: finds a Python and runs start.py with the same arguments.
-# Windows PowerShell 5.1 and newer. Everything else, also the check of the Python version, is in start.py.
+# Windows PowerShell 5.1 and newer. Everything else, also the check of the Python version and what -Production,
+# -Status and -Stop do, is in start.py.
 
 $start = Join-Path $PSScriptRoot 'start.py'
 

@@ -45,6 +45,7 @@ def complete_environment() -> None:
         "CSRF_TRUSTED_ORIGINS": "",
         "SECURE_COOKIES": "false",
         "DEBUG": "false",
+        "PRODUCTION": "false",
         "LOG_FORMAT": "console",
         "LOG_LEVEL": "INFO",
         "ALERT_EVERY_S": "0",

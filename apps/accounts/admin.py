@@ -1,14 +1,13 @@
-"""Set-up pages of shops, people, customers and API keys."""
+"""Set-up pages of shops, people and customers; those of API keys are beside the doors that they open."""
 
 from __future__ import annotations
 
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -20,11 +19,8 @@ from apps.accounts.admin_base import (
     UserAdmin,
     is_superuser,
     owned_tenant_ids,
-    tenant_filter,
 )
-from apps.accounts.keys import AlreadyReplaced, demand_signatures, issue_key, replace_key
-from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
-from apps.common import clock
+from apps.accounts.models import Customer, Membership, PriceGroup, Tenant, User
 
 admin.site.site_header = _("Order hub: set-up")
 admin.site.site_title = _("Order hub")
@@ -176,72 +172,3 @@ class CustomerAdmin(TenantAdmin):
     list_display = ["name", "tenant", "currency", "price_group", "is_active"]
     list_filter = [TenantFilter, "is_active"]
     search_fields = ["name"]
-
-
-class ApiKeyForm(ReadableForm):
-    """An API key; its secret is no field."""
-
-    constraint_words = {
-        "api_key_expires_after_creation": _("The key must expire after it was made."),
-        "api_key_rate_above_zero": _("at least one request"),
-    }
-
-    def clean_expires_at(self) -> Any:
-        """A time to come, or none."""
-        expires_at = self.cleaned_data["expires_at"]
-        if expires_at is not None and "expires_at" in self.changed_data and expires_at <= clock.now():
-            raise ValidationError(_("this time is over; switch the key off instead"))
-        return expires_at
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(TenantAdmin):
-    """Keys that customers call with. The full key is shown once, when it is made; only its hash is stored."""
-
-    form = ApiKeyForm
-    tenant_path = "customer__tenant"
-    frozen_fields = ("customer", "public_id", "created_at", "last_used_at")
-    list_display = ["public_id", "customer", "label", "is_active", "created_at", "last_used_at", "expires_at"]
-    list_filter = [tenant_filter("customer__tenant"), "is_active"]
-    search_fields = ["public_id", "label", "customer__name"]
-    autocomplete_fields = ["customer"]
-    actions = ["replace", "sign"]
-
-    @admin.action(description=_("Issue a new key in its place; the old one opens for one more day"))
-    def replace(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """Two live keys for a day, so that a customer changes without a pause."""
-        for key in self.changeable(request, keys):
-            try:
-                _new, full_key = replace_key(key.pk, clock.now())
-            except AlreadyReplaced:
-                messages.error(request, _("%(key)s was replaced before, or opens nothing any more.") % {"key": key})
-                continue
-            text = _("Copy the key that takes the place of %(old)s now, it is never shown again: %(key)s")
-            messages.warning(request, text % {"old": key, "key": full_key})
-
-    @admin.action(description=_("Demand signed requests, under a new secret"))
-    def sign(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """The secret is shown once; an earlier one no longer signs anything."""
-        for key in self.changeable(request, keys):
-            text = _("Copy the signing secret of %(key)s now, it is never shown again: %(secret)s")
-            messages.warning(request, text % {"key": key, "secret": demand_signatures(key)})
-
-    def changeable(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> list[ApiKey]:
-        """Those of the chosen keys that this person may change."""
-        return [key for key in keys if self.has_change_permission(request, key)]
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """A new key needs a customer only; everything else about it is made or comes later."""
-        added = ["customer", "label", "expires_at", "scopes", "allowed_ips", "rate_per_s", "burst"]
-        return added if obj is None else [*added, "is_active", "public_id", "created_at", "last_used_at"]
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """A new key is issued and told; an old one is saved without its secret being touched."""
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        chosen = ("expires_at", "scopes", "allowed_ips", "rate_per_s", "burst")
-        rights = {name: getattr(obj, name) for name in chosen}
-        issued, full_key = issue_key(obj.customer, clock.now(), obj.label, **rights)
-        obj.pk, obj.public_id, obj.created_at = issued.pk, issued.public_id, issued.created_at
-        messages.warning(request, _("Copy the key now, it is never shown again: %(key)s") % {"key": full_key})

@@ -8,3 +8,10 @@ class AccountsConfig(AppConfig):
 
     name = "apps.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Listen to sign-ins, and record every change of shops, people, customers and keys."""
+        from apps.accounts import sign_ins, watching
+
+        sign_ins.listen()
+        watching.watch_tables()

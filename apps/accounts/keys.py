@@ -13,10 +13,17 @@ from typing import Any
 from django.db import transaction
 
 from apps.accounts.models import ApiKey, Customer, Scope
+from apps.common import clock
 from apps.common.crypto import hash_api_secret, seal_text
+from apps.journal import audit
+from apps.journal.audit import Action
 
 PREFIX = "hub_"
-FORM = re.compile(r"hub_[0-9a-f]{1,20}\.[A-Za-z0-9_-]{1,100}")
+TEST_PREFIX = "hub_test_"
+"""How the key of a sandbox begins, so that people tell it from a live one."""
+
+FORM = re.compile(r"hub_(?:test_)?[0-9a-f]{1,20}\.[A-Za-z0-9_-]{1,100}")
+KEY_ID_CHARS = 24
 LAST_USED_EVERY = timedelta(minutes=1)
 
 OVERLAP = timedelta(days=1)
@@ -38,9 +45,11 @@ class AlreadyReplaced(Exception):
 def issue_key(customer: Customer, now: datetime, label: str = "", **rights: Any) -> tuple[ApiKey, str]:
     """A new key for `customer` and its full text `hub_<id>.<secret>`, which is shown this once and never stored.
 
-    `rights` are fields of `ApiKey`; those that are not given are the model's.
+    That of a sandbox's customer is `hub_test_<id>.<secret>`. `rights` are fields of `ApiKey`; those that are not
+    given are the model's.
     """
-    public_id = PREFIX + secrets.token_hex(8)
+    prefix = TEST_PREFIX if customer.tenant.is_sandbox else PREFIX
+    public_id = f"{prefix}{secrets.token_hex(8)}"[:KEY_ID_CHARS]
     secret = secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
         customer=customer,
@@ -63,14 +72,25 @@ def replace_key(key_id: int, now: datetime) -> tuple[ApiKey, str]:
         new, full = issue_key(old.customer, now, old.label, **{name: getattr(old, name) for name in kept})
         ends_at = min(old.expires_at or now + OVERLAP, now + OVERLAP)
         ApiKey.objects.filter(pk=old.pk).update(replaced_by=new, expires_at=ends_at)
+        told = {"replaced_by": ("", new.public_id), "expires_at": (iso(old.expires_at), iso(ends_at))}
+        audit.record(Action.KEY_REPLACED, old, old.customer.tenant_id, now, changes=told)
     return new, full
 
 
 def demand_signatures(key: ApiKey) -> str:
     """From now on every request with this key must be signed; the secret to sign with, shown this once."""
     secret = secrets.token_urlsafe(32)
-    ApiKey.objects.filter(pk=key.pk).update(sealed_signing_secret=seal_text(secret))
+    with transaction.atomic():
+        ApiKey.objects.filter(pk=key.pk).update(sealed_signing_secret=seal_text(secret))
+        before = audit.MASK if key.sealed_signing_secret else ""
+        told = {"signing_secret": (before, audit.MASK)}
+        audit.record(Action.SIGNING_DEMANDED, key, key.customer.tenant_id, clock.now(), changes=told)
     return secret
+
+
+def iso(at: datetime | None) -> str:
+    """A time as it is recorded; empty for none."""
+    return at.isoformat() if at else ""
 
 
 def find_caller(presented: str, now: datetime) -> Caller | None:
@@ -104,6 +124,11 @@ def is_live(key: ApiKey, now: datetime) -> bool:
     customer = key.customer
     expired = key.expires_at is not None and key.expires_at <= now
     return key.is_active and not expired and customer.is_active and customer.tenant.is_active
+
+
+def is_test_key(text: str) -> bool:
+    """Whether the text is, or holds, the key of a sandbox, or the public id of one."""
+    return TEST_PREFIX in text
 
 
 def may(key: ApiKey, scope: Scope) -> bool:

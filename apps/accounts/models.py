@@ -13,6 +13,8 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts import security_models, view_models  # noqa: F401 - Django looks for tables in this module
+
 
 class Tenant(models.Model):
     """One shop: its name, time zone and base currency."""
@@ -55,7 +57,17 @@ class Tenant(models.Model):
     api_burst = models.PositiveSmallIntegerField(
         _("API requests at once"), default=1000, db_default=1000, validators=[MinValueValidator(1)]
     )
+    requires_second_factor = models.BooleanField(
+        _("owners and operators need a second factor"),
+        default=False,
+        db_default=False,
+        help_text=_("who has none sets one up at the next page; a viewer may have one"),
+    )
     is_active = models.BooleanField(_("active"), default=True)
+    # One sandbox for each shop: a shop of its own for test keys, which nobody is a member of.
+    sandbox_of = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="sandbox"
+    )
 
     class Meta:
         db_table = "accounts_tenant"
@@ -75,6 +87,16 @@ class Tenant(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it is the sandbox of another shop: play money, and nothing is bought."""
+        return self.sandbox_of_id is not None
+
+
+def sandboxes() -> models.QuerySet[Tenant, int]:
+    """The ids of all sandboxes: what counts or watches real orders leaves them out."""
+    return Tenant.objects.filter(sandbox_of__isnull=False).values_list("pk", flat=True)
+
 
 class User(AbstractUser):
     """A person who signs in; what they may do in which shop stands in `Membership`."""
@@ -83,12 +105,16 @@ class User(AbstractUser):
         db_table = "accounts_user"
 
     def tenant_ids(self) -> list[int]:
-        """The shops this person may see: those of their memberships; a superuser sees all."""
+        """The shops this person may see: those of their memberships; a superuser sees all. No sandboxes."""
         if not self.is_active:
             return []
         if self.is_superuser:
-            return list(Tenant.objects.values_list("id", flat=True))
+            return list(Tenant.objects.filter(sandbox_of=None).values_list("id", flat=True))
         return list(self.memberships.filter(tenant__is_active=True).values_list("tenant_id", flat=True))
+
+    def sandbox_ids(self) -> list[int]:
+        """The sandboxes of the shops this person may see: to look at, never to act in."""
+        return list(Tenant.objects.filter(sandbox_of__in=self.tenant_ids()).values_list("id", flat=True))
 
     def operated_ids(self) -> list[int]:
         """The shops on whose orders this person may act, as `may_operate` says of each."""
@@ -238,10 +264,11 @@ class Scope(models.TextChoices):
     ORDERS = "orders", _("place orders, and read everything about them")
     READ = "read", _("read orders and packages")
     WALLET = "wallet", _("read the wallet")
+    WEBHOOKS = "webhooks", _("set up webhooks; with codes in them only together with orders")
 
 
 def every_scope() -> list[str]:
-    """What a key may do unless somebody takes it away."""
+    """What a key may do unless somebody takes it away. Webhooks outlive the key, so they are asked for expressly."""
     return [Scope.ORDERS.value, Scope.WALLET.value]
 
 

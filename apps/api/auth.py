@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja.security import APIKeyHeader, HttpBearer
@@ -15,6 +14,7 @@ from apps.api.limits import take_turn
 from apps.api.problems import AddressNotAllowed, ScopeMissing
 from apps.api.signing import check_signature
 from apps.common import clock
+from apps.common.addresses import address_of
 
 
 class KeyedRequest(HttpRequest):
@@ -72,10 +72,3 @@ def admit(request: HttpRequest, presented: str, scope: Scope) -> Caller | None:
         raise ScopeMissing(_("this API key lacks the scope '%(scope)s'") % {"scope": scope.value})
     request.key = key  # type: ignore[attr-defined]  # for what is counted per key
     return Caller(key.customer, key.public_id)
-
-
-def address_of(request: HttpRequest) -> str:
-    """The client's IP address: as our own proxies tell it, as many as TRUSTED_PROXIES says, else the peer's."""
-    hops = settings.TRUSTED_PROXIES
-    told = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-    return told[-hops] if 0 < hops <= len(told) and told[-hops] else str(request.META.get("REMOTE_ADDR", ""))

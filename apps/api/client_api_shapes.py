@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from apps.accounts.models import Customer
-from apps.api.telling import WITH_CODES
 from apps.catalog.models import Package
 from apps.catalog.prices import groups_of, pick_price
 from apps.common.money import Money, format_amount, to_decimal
@@ -16,6 +15,7 @@ from apps.orders.models import Order, OrderUnit
 from apps.orders.refusals import RepeatSuspected
 from apps.orders.sellable import CannotSell, Sale, look_at, make_offer
 from apps.orders.states import OrderStatus, UnitStatus
+from apps.orders.telling import WITH_CODES
 from apps.providers.mapping import least_quantity
 
 ORDER_PREFIX = "ID_"

@@ -17,13 +17,14 @@ from apps.api import cursors
 from apps.api.auth import KeyedRequest, needs
 from apps.api.problems import ORDERS, CodesNotReady, OrderNotCancellable, OrderNotFound
 from apps.api.schemas import CodeOut, CodesOut, NewOrderIn, OrderFilter, OrderOut, OrderPage, ProblemOut
-from apps.api.telling import TOLD_STATUS, WITH_CODES, tell_order, tell_orders
+from apps.api.telling import tell_order, tell_orders
 from apps.common import clock
 from apps.orders import decisions
 from apps.orders.creation import KEY
 from apps.orders.models import Order
 from apps.orders.services import create_order
 from apps.orders.states import OrderStatus
+from apps.orders.telling import TOLD_STATUS, WITH_CODES
 from apps.orders.withdrawal import AlreadySent, cancel_unsent
 
 router = Router(tags=["orders"])

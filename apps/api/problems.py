@@ -148,6 +148,30 @@ class NotesFull(Problem):
     code = "notes_full"
 
 
+class EndpointNotFound(Problem):
+    """This customer has no webhook endpoint with this id."""
+
+    code = "endpoint_not_found"
+
+
+class DeliveryNotFound(Problem):
+    """This webhook endpoint has no delivery with this id."""
+
+    code = "delivery_not_found"
+
+
+class EndpointInvalid(Problem):
+    """The webhook endpoint cannot be as it was asked for."""
+
+    code = "endpoint_invalid"
+
+
+class EndpointsFull(Problem):
+    """There are as many webhook endpoints as one customer may have."""
+
+    code = "endpoints_full"
+
+
 class TooManyLines(Problem):
     """The body has more lines than one request may have, or none."""
 
@@ -233,6 +257,10 @@ ANSWERS: dict[type[Exception], Answer] = {
     TooManyRequests: Answer(429, is_retryable=True),
     OrderNotCancellable: Answer(409),
     NotesFull: Answer(409),
+    EndpointNotFound: Answer(404),
+    DeliveryNotFound: Answer(404),
+    EndpointInvalid: Answer(422),
+    EndpointsFull: Answer(409),
     TooManyLines: Answer(422),
     BodyTooLarge: Answer(413),
     WrongContentType: Answer(415),

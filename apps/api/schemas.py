@@ -12,6 +12,9 @@ from apps.catalog.models import MAX_QUANTITY
 from apps.orders.creation import NewOrder
 from apps.orders.notes import LONGEST as LONGEST_NOTE
 from apps.orders.repeats import MOST as MOST_REPEATS
+from apps.orders.telling import ToldExternal as ExternalStatus
+from apps.orders.telling import ToldReason as Reason
+from apps.orders.telling import ToldStatus as Status
 
 MAX_PAGE = 100
 
@@ -31,9 +34,6 @@ Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
 """A time with its zone, in years that every database knows."""
 ClientReference = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(check_printable)]
-Status = Literal["pending", "processing", "completed", "partial", "rejected", "cancelled", "refunded"]
-ExternalStatus = Literal["not_sent", "sending", "sent", "processing", "completed", "partial", "failed", "reversed"]
-Reason = Literal["waiting", "waiting_pin", "in_review"]
 
 
 class NewOrderIn(BaseModel):
@@ -130,6 +130,7 @@ class OrderOut(BaseModel):
     model_config = ConfigDict(title="Order")
 
     id: int
+    version: int = Field(description="grows with every change of the status; what has a smaller one is older news")
     status: Status
     external_status: ExternalStatus
     reason: Reason | None
@@ -359,3 +360,143 @@ class StatementPage(BaseModel):
     currency: str
     changes: list[ChangeOut]
     next_cursor: NextCursor
+
+
+EventKind = Literal[
+    "order.pending",
+    "order.processing",
+    "order.held",
+    "order.completed",
+    "order.partial",
+    "order.rejected",
+    "order.cancelled",
+    "order.refunded",
+]
+PauseWord = Literal["by_hand", "gone", "failing"]
+DeliveryState = Literal["waiting", "delivered", "dead"]
+Description = Annotated[str, Field(max_length=120), AfterValidator(check_printable)]
+Kinds = Annotated[list[EventKind], Field(max_length=20, description="the events to send; none: all of them")]
+WITH_CODES = Field(description="codes in clear with `order.completed` and `order.partial`; needs the scope `orders`")
+
+
+class NewEndpointIn(BaseModel):
+    """An address to send events to."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="NewWebhookEndpoint")
+
+    url: Annotated[str, Field(min_length=1, max_length=500)] = Field(examples=["https://shop.example.com/hooks"])
+    description: Description = ""
+    kinds: Kinds = []
+    with_codes: Annotated[bool, WITH_CODES] = False
+
+
+class EndpointChangeIn(BaseModel):
+    """What to change of an endpoint; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="WebhookEndpointChange")
+
+    url: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    description: Description | None = None
+    kinds: Kinds | None = None
+    with_codes: Annotated[bool, WITH_CODES] | None = None
+    paused: bool | None = Field(None, description="true: send nothing; false: send again, beginning with what waited")
+
+
+class EndpointOut(BaseModel):
+    """One address that events are sent to."""
+
+    model_config = ConfigDict(title="WebhookEndpoint")
+
+    id: int
+    url: str
+    description: str
+    kinds: list[EventKind]
+    with_codes: bool
+    paused: PauseWord | None = Field(description="why nothing is sent: by hand, it said 410, or it took nothing")
+    paused_at: datetime | None
+    failing_since: datetime | None = Field(description="no delivery was taken since then")
+    old_secret_until: datetime | None = Field(description="until then the secret before the last one signs, too")
+    created_at: datetime
+
+
+class NewEndpointOut(EndpointOut):
+    """A new endpoint with its secret, which is shown this once."""
+
+    model_config = ConfigDict(title="CreatedWebhookEndpoint")
+
+    secret: str
+
+
+class EndpointsOut(BaseModel):
+    """All your endpoints, oldest first."""
+
+    model_config = ConfigDict(title="WebhookEndpoints")
+
+    endpoints: list[EndpointOut]
+
+
+class SecretOut(BaseModel):
+    """A new secret, which is shown this once; the one before signs beside it until `old_secret_until`."""
+
+    model_config = ConfigDict(title="WebhookSecret")
+
+    secret: str
+    old_secret_until: datetime
+
+
+class DeliveryFilter(BaseModel):
+    """Which deliveries to list."""
+
+    state: DeliveryState | None = None
+    limit: Limit = 20
+    cursor: Cursor = None
+
+
+class DeliveryOut(BaseModel):
+    """One event on its way to one endpoint."""
+
+    model_config = ConfigDict(title="WebhookDelivery")
+
+    id: int
+    message_id: str = Field(description="the `webhook-id` that every try of it bears")
+    kind: str
+    order_id: int | None
+    version: int | None = Field(description="the version of the order that it tells of")
+    state: DeliveryState
+    tries: int = Field(description="since it was created, or sent anew")
+    next_at: datetime | None = Field(description="when it is tried next, while it waits")
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class DeliveryPage(BaseModel):
+    """The deliveries of an endpoint, newest first."""
+
+    model_config = ConfigDict(title="WebhookDeliveries")
+
+    deliveries: list[DeliveryOut]
+    next_cursor: NextCursor
+
+
+TryWord = Literal["taken", "status", "redirect", "gone", "timeout", "unreachable", "tls", "forbidden", "no_answer"]
+
+
+class TryOut(BaseModel):
+    """One try: what came of it, and how your endpoint answered."""
+
+    model_config = ConfigDict(title="WebhookTry")
+
+    at: datetime
+    outcome: TryWord
+    http_status: int | None
+    detail: str
+    latency_ms: int
+    excerpt: str = Field(description="the beginning of your answer; never kept where codes are sent")
+
+
+class DeliveryLogOut(DeliveryOut):
+    """One delivery with every try, oldest first."""
+
+    model_config = ConfigDict(title="WebhookDeliveryLog")
+
+    log: list[TryOut]

@@ -6,41 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from django.db.models import Count
 
-from apps.api.schemas import EventOut, EventWord, FieldsOut, OrderOut, Reason
-from apps.api.schemas import ExternalStatus as ToldExternal
-from apps.api.schemas import Status as ToldStatus
+from apps.api.schemas import EventOut, EventWord, FieldsOut, OrderOut
 from apps.common.money import format_amount
 from apps.orders.models import Order, OrderCode, OrderEvent
-from apps.orders.states import SETTLED, ExternalStatus, OrderStatus
-
-TOLD_STATUS: dict[OrderStatus, ToldStatus] = {
-    OrderStatus.PENDING: "pending",
-    OrderStatus.PROCESSING: "processing",
-    OrderStatus.REVIEW: "processing",
-    OrderStatus.COMPLETED: "completed",
-    OrderStatus.PARTIAL: "partial",
-    OrderStatus.REJECTED: "rejected",
-    OrderStatus.CANCELLED: "cancelled",
-    OrderStatus.REFUNDED: "refunded",
-}
-
-TOLD_EXTERNAL: dict[ExternalStatus, ToldExternal] = {
-    ExternalStatus.NOT_SENT: "not_sent",
-    ExternalStatus.SENDING: "sending",
-    ExternalStatus.SENT: "sent",
-    ExternalStatus.PROCESSING: "processing",
-    ExternalStatus.COMPLETED: "completed",
-    ExternalStatus.PARTIAL: "partial",
-    ExternalStatus.FAILED: "failed",
-    ExternalStatus.UNKNOWN: "processing",
-    ExternalStatus.REVERSED: "reversed",
-}
-
-NOT_WHILE_HELD = frozenset({ExternalStatus.FAILED, ExternalStatus.REVERSED})
-"""Words about one attempt that would read as the order's end, which it may still not be."""
-
-WITH_CODES = frozenset({OrderStatus.COMPLETED, OrderStatus.PARTIAL})
-"""Orders whose codes may be revealed."""
+from apps.orders.states import SETTLED, OrderStatus
+from apps.orders.telling import TOLD_STATUS, WITH_CODES, tell_external, tell_reason
 
 
 def tell_order(order: Order) -> OrderOut:
@@ -66,6 +36,7 @@ def count_codes(orders: Sequence[Order]) -> dict[int, int]:
 def _tell(order: Order, codes_available: int) -> OrderOut:
     return OrderOut(
         id=order.pk,
+        version=order.version,
         status=TOLD_STATUS[OrderStatus(order.status)],
         external_status=tell_external(order),
         reason=tell_reason(order),
@@ -89,25 +60,6 @@ def _tell(order: Order, codes_available: int) -> OrderOut:
     )
 
 
-def tell_external(order: Order) -> ToldExternal:
-    """The provider's state: an order that waits to be sent again is not sent, and doubt is work in progress."""
-    external = ExternalStatus(order.external_status)
-    if order.status == OrderStatus.PENDING:
-        return "not_sent"
-    if external in NOT_WHILE_HELD and order.status not in SETTLED:
-        return "processing"
-    return TOLD_EXTERNAL[external]
-
-
-def tell_reason(order: Order) -> Reason | None:
-    """Why an open order is not further, in one of three words; our own reasons name suppliers and stay inside."""
-    if order.status in SETTLED or not (order.reason or order.status == OrderStatus.REVIEW):
-        return None
-    if order.status == OrderStatus.REVIEW:
-        return "in_review"
-    return "waiting_pin" if order.reason == "waiting:pin" else "waiting"
-
-
 OWN_EVENTS: dict[str, EventWord] = {
     "created": "created",
     "codes_revealed": "codes_revealed",
@@ -115,8 +67,8 @@ OWN_EVENTS: dict[str, EventWord] = {
 }
 """Lines of the story that are told although they change nothing."""
 
-OWN_DOORS = frozenset({"create", "api", "client_api"})
-"""Where a customer comes in; what the shop's people do inside is not told."""
+OWN_DOORS = frozenset({"create", "api", "client_api", "event"})
+"""Where a customer comes in, and the events that one asked for; what the shop's people do inside is not told."""
 
 
 def tell_events(story: Iterable[OrderEvent]) -> list[EventOut]:

@@ -28,6 +28,7 @@ from apps.api.packages import router as packages
 from apps.api.quotes import router as quotes
 from apps.api.reference import show_reference
 from apps.api.wallet import router as wallet
+from apps.api.webhook_endpoints import router as webhook_endpoints
 
 View = Callable[..., HttpResponseBase]
 
@@ -57,7 +58,7 @@ api = OrderApi(
     auth=needs(Scope.ORDERS),
     parser=StrictParser(),
 )
-for router in (packages, quotes, orders, bulk, notes, wallet):
+for router in (packages, quotes, orders, bulk, notes, wallet, webhook_endpoints):
     api.add_router("", router)
 for kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(kind, problems.answer)  # type: ignore[arg-type]  # it hands over instances, never classes

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from apps.accounts.models import Customer
 from apps.api.client_api_shapes import as_leaf, name_of, price_of
-from apps.api.telling import WITH_CODES
 from apps.catalog.models import Package
 from apps.catalog.prices import groups_of
 from apps.common.money import Money, format_amount
@@ -18,6 +17,7 @@ from apps.orders.decisions import reveal_codes_once
 from apps.orders.models import Order
 from apps.orders.sellable import look_at
 from apps.orders.states import OrderStatus
+from apps.orders.telling import WITH_CODES
 
 CAUSE = "znet"
 """The door's name in the story of an order."""

@@ -8,3 +8,9 @@ class CatalogConfig(AppConfig):
 
     name = "apps.catalog"
     label = "catalog"
+
+    def ready(self) -> None:
+        """Record every change of what is sold, and at which price."""
+        from apps.catalog import watching
+
+        watching.watch_tables()

@@ -27,6 +27,11 @@ def _keys(setting: str) -> dict[str, Fernet]:
     return keys
 
 
+def first_key_id() -> str:
+    """The id of the key that seals: the first of FIELD_KEYS."""
+    return next(iter(_keys(settings.FIELD_KEYS)))
+
+
 def seal(plain: bytes) -> str:
     """`plain` encrypted with the first key of FIELD_KEYS, as `key-id$token`."""
     key_id, fernet = next(iter(_keys(settings.FIELD_KEYS).items()))
@@ -72,8 +77,12 @@ def hash_api_secret(secret: str) -> str:
 
 def hash_hop(tenant_id: int) -> str:
     """One shop of this installation in the path of an order, 16 hex digits: tells others nothing, and us our own."""
-    told = f"hop:{tenant_id}".encode()
-    return hmac.new(bytes.fromhex(settings.API_KEY_PEPPER), told, hashlib.sha256).hexdigest()[:16]
+    return _hop(settings.API_KEY_PEPPER, tenant_id)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hop(pepper: str, tenant_id: int) -> str:
+    return hmac.new(bytes.fromhex(pepper), f"hop:{tenant_id}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def digest(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
@@ -87,6 +88,15 @@ def policy_for(*, is_local: bool, extra_ports: Iterable[int] = ()) -> EgressPoli
 
 def check_url(url: str, policy: EgressPolicy) -> None:
     """Returns when `url` may be contacted as far as its text tells; raises `EgressForbidden`. No look-up is made."""
+    place, _, query = url.partition("?")
+    if FORBIDDEN_CHARACTERS.search(query) or "#" in query:
+        target(url, policy)
+    _check_place(place, policy)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_place(url: str, policy: EgressPolicy) -> None:
+    """What is good once is good again: a poller asks thousands of times at the same place."""
     target(url, policy)
 
 

@@ -32,6 +32,8 @@ SECRET_NAMES = frozenset(
 
 SECRET_IN_TEXT = re.compile(r"(?i)\b(sifre|kod|password|token|api[-_]?token|api_key|key|pin|secret)=([^&\s\"']+)")
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 SECRET_IN_PATH = re.compile(r"(/hooks/providers/)[^/\s\"']+")
 
 
@@ -40,15 +42,38 @@ def hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any])
     for name, value in event.items():
         if name.lower() in SECRET_NAMES:
             event[name] = REDACTED
-        elif isinstance(value, str):
-            event[name] = hide_in_text(value)
+        elif not name.startswith("_"):  # these are structlog's own, and not written
+            event[name] = hide_in_value(value)
     return event
+
+
+def hide_in_value(value: object) -> object:
+    """The value, or its `repr` without what looks like a secret: that of a request has the query in it."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return hide_in_text(value)
+    try:
+        written = repr(value)
+    except Exception:
+        return value  # nothing will be written of it
+    hidden = hide_in_text(written)
+    return value if hidden == written else hidden
 
 
 def hide_in_text(text: str) -> str:
     """`text` without the values of secret-looking `name=value` pairs, and without the secret of a webhook's address."""
     pairs = SECRET_IN_TEXT.sub(lambda found: f"{found[1]}={REDACTED}", text)
     return SECRET_IN_PATH.sub(lambda found: f"{found[1]}{REDACTED}", pairs)
+
+
+def keep_on_one_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Structlog processor for the console: what somebody sent begins no line of its own, and moves no cursor.
+
+    The values of fields are quoted by the renderer; the event is not, and libraries put what they were sent into it.
+    """
+    event["event"] = CONTROL.sub(lambda found: repr(found[0])[1:-1], str(event.get("event", "")))
+    return event
 
 
 SHARED = (
@@ -63,10 +88,10 @@ SHARED = (
 
 def logging_config(log_format: str, level: str) -> Mapping[str, object]:
     """The `dictConfig` of the standard library's logging; `log_format` is `console` or `json`."""
-    renderer: object = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
+    renderers: tuple[object, ...] = (
+        (structlog.processors.JSONRenderer(ensure_ascii=False),)
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=28, sort_keys=False)
+        else (keep_on_one_line, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=28, sort_keys=False))
     )
     return {
         "version": 1,
@@ -74,7 +99,7 @@ def logging_config(log_format: str, level: str) -> Mapping[str, object]:
         "formatters": {
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
                 "foreign_pre_chain": [structlog.stdlib.ExtraAdder(), *SHARED],
             },
         },

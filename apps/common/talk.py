@@ -17,11 +17,16 @@ MAX_CALLS = 200
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One call and what came back. `request` is redacted; `started_s` counts from the conversation's begin."""
+    """One call and what came back; `started_s` counts from the conversation's begin."""
 
-    request: str
+    call: HttpCall
     answer: Answer
     started_s: float
+
+    @property
+    def request(self) -> str:
+        """The call as it may be written down, redacted: most answers are the one before, and never are."""
+        return self.call.redacted()
 
 
 class TalkFailed(Exception):
@@ -54,7 +59,7 @@ def drive(
     step = next_step(talk, exchanges)
     while isinstance(step, HttpCall):
         started = clock() - begin
-        exchanges.append(Exchange(step.redacted(), send(step), started))
+        exchanges.append(Exchange(step, send(step), started))
         step = next_step(talk, exchanges)
     return step.value, exchanges
 

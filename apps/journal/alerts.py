@@ -74,6 +74,12 @@ KINDS: dict[str, Kind] = {
     "transaction_long": Kind(WARNING, _("A transaction in the database has been open for %(time)s.")),
     "schedule_disabled": Kind(CRITICAL, _("“%(task)s” is missing or disabled in the schedule.")),
     "stock_low": Kind(WARNING, _("Shelf %(shelf)s of stock account %(account)s is low. Codes left: %(count)s.")),
+    "events_late": Kind(
+        WARNING, _("Events to customers that wait longer than they should: %(count)s, the first for %(time)s.")
+    ),
+    "endpoint_paused": Kind(
+        WARNING, _("Webhook endpoint %(endpoint)s of customer %(customer)s takes nothing any more and was paused.")
+    ),
 }
 """Every kind of alert. A test asserts that each has a rule that finds it, and a heading in the runbook."""
 

@@ -40,6 +40,7 @@ SLOW_S = 60
 """A loop this slow is silent for its whole period as a matter of course."""
 
 SWEEP, WORKER, BEAT, HOOKS, WORKER_PROCESS = "sweep", "worker", "beat", "webhooks", "worker_process"
+EVENTS = "events"
 
 LOOPS: tuple[Loop, ...] = (
     Loop(SWEEP, "check_pending_orders_batch", every_s=5),
@@ -47,6 +48,7 @@ LOOPS: tuple[Loop, ...] = (
     Loop(BEAT, "beat", every_s=5, is_process=True),
     Loop(WORKER_PROCESS, "worker_process", every_s=5, is_process=True, must_run=False),
     Loop(HOOKS, "webhooks", every_s=60, must_run=False),
+    Loop(EVENTS, "events", every_s=5, must_run=False),
 )
 """Every loop, the most important first."""
 
@@ -61,6 +63,7 @@ LABELS: Mapping[str, Promise] = {
     BEAT: _("schedule (Celery Beat)"),
     WORKER_PROCESS: _("worker process"),
     HOOKS: _("webhooks of providers"),
+    EVENTS: _("events to customers"),
 }
 """The loops as people read them."""
 

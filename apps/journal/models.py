@@ -7,9 +7,13 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OutboxEvent(models.Model):
-    """An event for the outside, written in the transaction of the change it tells; delivered at least once, later."""
+    """An event for a customer, written in the transaction of the change it tells; delivered at least once, later.
+
+    `published_at`: when it was handed on to every endpoint of the customer that wants it.
+    """
 
     tenant_id = models.BigIntegerField()
+    customer_id = models.BigIntegerField(null=True, blank=True)
     kind = models.CharField(max_length=60)
     subject_kind = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()
@@ -177,3 +181,28 @@ class AlertNotice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} {self.occasion} {self.episode_id}"
+
+
+class AuditEntry(models.Model):
+    """One change of the set-up, or one event about signing in: who, what, and each field before and after.
+
+    `changes` maps a field to [before, after]; a secret is `***` on both sides. `tenant_id` is the shop it concerns, or
+    none for a person or the whole installation. Append-only: triggers refuse to change or delete it.
+    """
+
+    tenant_id = models.BigIntegerField(null=True, blank=True)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150, blank=True, default="")
+    action = models.CharField(max_length=30)
+    subject_kind = models.CharField(max_length=40)
+    subject_id = models.BigIntegerField(null=True, blank=True)
+    subject = models.CharField(max_length=200, blank=True, default="")
+    changes = models.JSONField(default=dict)
+    address = models.CharField(max_length=45, blank=True, default="")
+
+    class Meta:
+        db_table = "journal_audit_entry"
+        indexes = [models.Index(fields=["tenant_id", "-id"], name="audit_by_shop")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject_kind}:{self.subject_id}"

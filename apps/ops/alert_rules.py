@@ -24,6 +24,7 @@ class Limits:
     transaction_s: float = 60
     odd_s: float = 3600
     """An answer that nobody understood is a trouble this long."""
+    events_s: float = 300
 
     @classmethod
     def load(cls) -> Limits:
@@ -130,6 +131,19 @@ def stock_low(facts: Facts, limits: Limits) -> Iterator[Found]:
         yield Found("stock_low", f"{shelf.account}:{shelf.key}", values, shelf.tenant_id)
 
 
+def events_late(facts: Facts, limits: Limits) -> Iterator[Found]:
+    """Events for customers do not go out, although their endpoints would take them."""
+    waiting = facts.events
+    if waiting.oldest_s is not None and waiting.oldest_s > limits.events_s:
+        yield Found("events_late", "", {"count": waiting.count, "seconds": waiting.oldest_s})
+
+
+def endpoint_paused(facts: Facts, limits: Limits) -> Iterator[Found]:
+    """A customer hears nothing any more, and may not know it."""
+    for one in facts.paused_endpoints:
+        yield Found("endpoint_paused", str(one.pk), {"endpoint": one.pk, "customer": one.customer}, one.tenant_id)
+
+
 def _about(rule: str, account: AccountFacts, **values: float) -> Found:
     """An account by its number and kind: names and logins stay in the panel."""
     told = {"account": account.pk, "kind": account.kind, **values}
@@ -150,5 +164,7 @@ RULES: tuple[Rule, ...] = (
     transaction_long,
     schedule_disabled,
     stock_low,
+    events_late,
+    endpoint_paused,
 )
 """All rules, in the order of the runbook."""

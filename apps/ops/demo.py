@@ -9,9 +9,10 @@ from decimal import Decimal
 from django.db import transaction
 
 from apps.accounts.keys import issue_key
-from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
+from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Scope, Tenant, User
 from apps.catalog.models import InputField, Package, PackagePrice, Product
 from apps.common.money import Money, to_micros
+from apps.orders.sandbox import issue_test_key
 from apps.providers.models import Integration, PackageMapping, Route
 from apps.wallet import ledger
 
@@ -19,6 +20,7 @@ SLUG = "demo"
 LOGIN = "demo"
 PASSWORD = "demo-secret"  # noqa: S105 - of the simulator on this machine, which has no other
 CUSTOMERS = (("Demo Reseller", "100000"), ("Corner Shop", "2500"))
+DEMO_SCOPES = [Scope.ORDERS.value, Scope.WALLET.value, Scope.WEBHOOKS.value]
 PANEL_BALANCE = "100000"
 FAST_OPTIONS = {
     "poll_first_s": 2,
@@ -190,7 +192,14 @@ def issue_demo_key(tenant: Tenant, now: datetime) -> str:
     if customer is None:
         raise RuntimeError("the demo shop has no customer")
     ApiKey.objects.filter(customer=customer, label="demo").update(is_active=False)
-    return issue_key(customer, now, label="demo")[1]
+    return issue_key(customer, now, label="demo", scopes=DEMO_SCOPES)[1]
+
+
+def issue_demo_test_key(tenant: Tenant, now: datetime) -> str:
+    """A fresh key of the same customer's double in the sandbox; older ones are switched off. Returned this once."""
+    ApiKey.objects.filter(customer__tenant__sandbox_of=tenant, label="demo").update(is_active=False)
+    customer = Customer.objects.filter(tenant=tenant).order_by("id")[0]
+    return issue_test_key(customer, now, label="demo", scopes=DEMO_SCOPES)[1]
 
 
 def add_operator(username: str, password: str, tenant: Tenant | None) -> User:

@@ -1,10 +1,9 @@
-"""What may be wrong with an installation, one small check each, with the remedy. Reads only."""
+"""What may be wrong with an installation, one check each, with the remedy. Reads, and sends one message to a worker."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -18,7 +17,8 @@ from django.db.models import Exists, OuterRef
 from apps.catalog.models import Package
 from apps.common import triggers
 from apps.common.crypto import CannotOpen
-from apps.ops import health, schedule
+from apps.ops import health, schedule, surroundings
+from apps.ops.findings import ERROR, WARNING, Check, Finding, some
 from apps.orders import local
 from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.sellable import look_at, missing_for_sale
@@ -27,24 +27,6 @@ from apps.providers import stock
 from apps.providers.models import Integration
 from apps.providers.registry import load_adapter, missing_secrets
 from apps.wallet import ledger
-
-ERROR, WARNING = "error", "warning"
-
-NAMED = 5
-"""How many ids or names a finding lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be: which check says so, how bad it is, what was found, what to do."""
-
-    check: str
-    level: str
-    found: str
-    remedy: str
-
-
-Check = Callable[[datetime], list[Finding]]
 
 
 def examine(now: datetime) -> list[Finding]:
@@ -77,6 +59,7 @@ def is_ok(findings: Sequence[Finding]) -> bool:
 # --- the database
 
 
+READ_ONLY_REMEDY = "point DATABASE_URL at the primary server; after a restore that was cut off, run it again"
 DATABASE_REMEDY = "look at DATABASE_URL, and whether the server runs and lets this user in"
 
 
@@ -84,7 +67,7 @@ def database(now: datetime) -> list[Finding]:
     """It answers, and takes writes."""
     connection.ensure_connection()
     if health.is_read_only():
-        return [Finding("database", ERROR, "it is read-only", "point DATABASE_URL at the primary server")]
+        return [Finding("database", ERROR, "it is read-only", READ_ONLY_REMEDY)]
     return []
 
 
@@ -93,7 +76,7 @@ def migrations(now: datetime) -> list[Finding]:
     missing = health.unapplied_migrations()
     if not missing:
         return []
-    return [Finding("migrations", ERROR, f"not applied: {_some(missing)}", "run `python manage.py migrate`")]
+    return [Finding("migrations", ERROR, f"not applied: {some(missing)}", "run `python manage.py migrate`")]
 
 
 def append_only(now: datetime) -> list[Finding]:
@@ -105,7 +88,7 @@ def append_only(now: datetime) -> list[Finding]:
         "something remade or altered these tables: find out what, then make the triggers again "
         "(the statements are in the append-only migrations)"
     )
-    return [Finding("append_only", ERROR, f"triggers are missing: {_some(missing)}", remedy)]
+    return [Finding("append_only", ERROR, f"triggers are missing: {some(missing)}", remedy)]
 
 
 def wanted_triggers() -> list[str]:
@@ -187,7 +170,7 @@ def _table_settings() -> Iterator[tuple[str, str]]:
         told = set(cursor.fetchone()[0] or ())
     missing = sorted(wanted_of_queue() - told)
     if missing:
-        yield f"the queue's table lacks {_some(missing)}", f"run {QUEUE_SETTINGS} as the owner of the table"
+        yield f"the queue's table lacks {some(missing)}", f"run {QUEUE_SETTINGS} as the owner of the table"
 
 
 def wanted_of_queue() -> set[str]:
@@ -259,11 +242,11 @@ def nothing_forgotten(now: datetime) -> list[Finding]:
     findings = []
     if ids := [f"#{pk}" for pk in forgotten.order_by("pk").values_list("pk", flat=True)]:
         findings.append(
-            Finding("nothing_forgotten", ERROR, f"open orders that nobody will look at: {_some(ids)}", remedy)
+            Finding("nothing_forgotten", ERROR, f"open orders that nobody will look at: {some(ids)}", remedy)
         )
     if ids := [f"#{pk}" for pk in silent.order_by("order_id").values_list("order_id", flat=True)]:
         findings.append(
-            Finding("nothing_forgotten", ERROR, f"attempts that nobody will ask about: {_some(ids)}", remedy)
+            Finding("nothing_forgotten", ERROR, f"attempts that nobody will ask about: {some(ids)}", remedy)
         )
     return findings
 
@@ -272,7 +255,7 @@ def money(now: datetime) -> list[Finding]:
     """The ledger recomputed from its entries agrees with itself."""
     problems = ledger.recount().problems()
     remedy = "stop selling, keep a copy of the database and run `python manage.py check_money`"
-    return [Finding("money", ERROR, f"the ledger disagrees: {_some(problems)}", remedy)] if problems else []
+    return [Finding("money", ERROR, f"the ledger disagrees: {some(problems)}", remedy)] if problems else []
 
 
 # --- set-up
@@ -281,7 +264,7 @@ def money(now: datetime) -> list[Finding]:
 def packages(now: datetime) -> list[Finding]:
     """Each package that is on sale can be delivered."""
     on_sale = Package.objects.select_related("product", "tenant").filter(is_active=True, product__is_active=True)
-    packages = list(on_sale.filter(tenant__is_active=True).order_by("pk"))
+    packages = list(on_sale.filter(tenant__is_active=True, tenant__sandbox_of=None).order_by("pk"))
     findings = []
     for sale in look_at(packages, now):
         missing = missing_for_sale(sale)
@@ -345,7 +328,7 @@ def field_keys(now: datetime) -> list[Finding]:
         return [Finding("field_keys", ERROR, str(error), "put back the .env that belongs to this database")]
     if not closed:
         return []
-    found = f"no key opens the secrets of provider account {_some(closed)}"
+    found = f"no key opens the secrets of provider account {some(closed)}"
     return [Finding("field_keys", ERROR, found, "put the old key back into FIELD_KEYS, after the new one")]
 
 
@@ -367,29 +350,31 @@ def web_settings(now: datetime) -> list[Finding]:
 CHECKS: tuple[Check, ...] = (
     database,
     migrations,
+    surroundings.schema,
     append_only,
     durability,
     queue_upkeep,
+    surroundings.redis_server,
+    surroundings.round_trip,
     beat_schedule,
     loops,
+    surroundings.clocks,
     nothing_forgotten,
     money,
     field_keys,
     provider_accounts,
+    surroundings.way_out,
     packages,
     stock_shelves,
+    surroundings.disk,
+    surroundings.files,
     web_settings,
+    surroundings.deployment,
 )
 """All checks, in the order of their answers."""
 
 GATES: tuple[Check, ...] = (database, migrations)
 """Without these nothing else can be asked."""
-
-
-def _some(names: Sequence[object]) -> str:
-    """The first few of a list, and how many more there are."""
-    text = ", ".join(map(str, names[:NAMED]))
-    return text if len(names) <= NAMED else f"{text} and {len(names) - NAMED} more"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""What alerts and metrics are made of: one view of the whole installation, read cheaply. No names, no secrets."""
+"""What alerts and metrics are made of: one view of the whole installation, read cheaply. No names, no secrets.
+
+Orders and accounts of sandboxes are left out: whatever test keys do there, nobody is called for it.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 
+from apps.accounts.models import sandboxes
 from apps.common.kept import Kept
-from apps.journal.loops import BY_NAME, HOOKS, last_beats
-from apps.journal.models import Heartbeat
+from apps.journal.loops import BY_NAME, HOOKS, SWEEP, last_beats
+from apps.journal.models import Heartbeat, OutboxEvent
 from apps.ops import answers, schedule
 from apps.ops.answers import Totals
 from apps.orders import local
@@ -24,6 +28,7 @@ from apps.providers.contract import Outcome
 from apps.providers.models import Integration
 from apps.providers.traffic_models import Breaker
 from apps.providers.troubles import TROUBLES
+from apps.webhooks.models import WebhookEndpoint, due_deliveries
 
 MONEY_CHECK = "money_check"
 """The heartbeat that says when all money was last recounted; its detail has the number of disagreements."""
@@ -73,6 +78,15 @@ class ShelfFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    """A customer's webhook endpoint that the hub has paused, because it took nothing or said that it is gone."""
+
+    pk: int
+    tenant_id: int
+    customer: int
+
+
+@dataclass(frozen=True, slots=True)
 class MoneyFacts:
     """What the last recount of all money found, and how long ago."""
 
@@ -86,7 +100,8 @@ class Facts:
 
     `loops`: seconds since each was heard of. `due`: what is due by kind of row. `at_risk`: micro-units of purchases in
     doubt by currency. `reviews` by reason. `transaction_s`: the oldest open one, None where the database does not
-    tell. `disabled`: entries of the schedule that do not run.
+    tell. `disabled`: entries of the schedule that do not run. `events`: what should have gone out to customers whose
+    endpoints take what they are sent.
     """
 
     now: datetime
@@ -101,6 +116,8 @@ class Facts:
     transaction_s: float | None
     disabled: tuple[str, ...]
     money: MoneyFacts | None
+    events: Waiting
+    paused_endpoints: tuple[EndpointFacts, ...]
     totals: Totals
 
 
@@ -120,6 +137,8 @@ def load_facts(now: datetime) -> Facts:
         transaction_s=oldest_transaction_s(),
         disabled=disabled_entries(),
         money=last_money_check(now),
+        events=late_events(now),
+        paused_endpoints=paused_endpoints(),
         totals=totals,
     )
 
@@ -129,12 +148,16 @@ def seconds_since(at: datetime | None, now: datetime) -> float | None:
     return None if at is None else round(max((now - at).total_seconds(), 0.0), 1)
 
 
+def _real_accounts() -> QuerySet[Integration]:
+    return Integration.objects.exclude(tenant__in=sandboxes())
+
+
 # --- orders
 
 
 def due_rows(now: datetime) -> dict[str, Waiting]:
     """What is due by kind of row: the index by lane is asked lane by lane, so what is not due yet is not read."""
-    lanes = [0, *Integration.objects.values_list("pk", flat=True)]
+    lanes = [0, *_real_accounts().values_list("pk", flat=True)]
     due = DueCheck.objects.filter(lane__in=lanes, next_at__lte=now).order_by()
     found = {
         row["kind"]: Waiting(row["count"], seconds_since(row["first"], now))
@@ -145,28 +168,33 @@ def due_rows(now: datetime) -> dict[str, Waiting]:
 
 def open_orders() -> dict[str, int]:
     """Open orders by status."""
-    counted = Order.objects.filter(status__in=OPEN_ORDERS).order_by().values_list("status").annotate(n=Count("pk"))
+    real = Order.objects.filter(status__in=OPEN_ORDERS).exclude(tenant__in=sandboxes())
+    counted = real.order_by().values_list("status").annotate(n=Count("pk"))
     found = dict(counted)
     return {str(status): found.get(status, 0) for status in OPEN_ORDERS}
 
 
 def in_doubt(now: datetime) -> Waiting:
     """Purchases of which nobody knows whether they were made."""
-    row = Attempt.objects.filter(state=AttemptState.IN_DOUBT).aggregate(count=Count("pk"), first=Min("doubt_since"))
+    real = Attempt.objects.filter(state=AttemptState.IN_DOUBT, integration__in=_real_accounts())
+    row = real.aggregate(count=Count("pk"), first=Min("doubt_since"))
     return Waiting(row["count"], seconds_since(row["first"], now))
 
 
 def at_risk() -> dict[str, int]:
     """The customers' money that is held for purchases in doubt, by currency."""
     held = AttemptUnit.objects.filter(
-        attempt__state=AttemptState.IN_DOUBT, holds=True, unit__status=UnitStatus.HELD
+        attempt__state=AttemptState.IN_DOUBT,
+        attempt__integration__in=_real_accounts(),
+        holds=True,
+        unit__status=UnitStatus.HELD,
     ).order_by()
     return dict(held.values_list("unit__order__currency").annotate(sum=Sum("unit__amount_micros")))
 
 
 def reviews(now: datetime) -> dict[str, Waiting]:
     """Orders that a person must look at, by reason; their age counts from their last change."""
-    waiting = Order.objects.filter(status=OrderStatus.REVIEW).order_by()
+    waiting = Order.objects.filter(status=OrderStatus.REVIEW).exclude(tenant__in=sandboxes()).order_by()
     return {
         row["reason"]: Waiting(row["count"], seconds_since(row["first"], now))
         for row in waiting.values("reason").annotate(count=Count("pk"), first=Min("updated_at"))
@@ -178,7 +206,7 @@ def reviews(now: datetime) -> dict[str, Waiting]:
 
 def accounts(now: datetime, totals: Totals) -> tuple[AccountFacts, ...]:
     """Every enabled account of an active shop."""
-    used = Integration.objects.filter(is_enabled=True, tenant__is_active=True).order_by("pk")[:ONE_ACCOUNT]
+    used = _real_accounts().filter(is_enabled=True, tenant__is_active=True).order_by("pk")[:ONE_ACCOUNT]
     breakers = Breaker.objects.in_bulk()
     low = set(AccountWatch.objects.filter(low_since__isnull=False).values_list("pk", flat=True))
     hooks = Heartbeat.objects.filter(name=BY_NAME[HOOKS].heartbeat).first()
@@ -225,6 +253,26 @@ def low_shelves(now: datetime) -> tuple[ShelfFacts, ...]:
 _low_shelves = Kept(low_shelves, timedelta(minutes=1))
 """Counting a stock reads all of it: once a minute is enough."""
 
+# --- events
+
+
+def late_events(now: datetime) -> Waiting:
+    """What lies in the outbox, and what is due for endpoints that are well; a failing one waits on purpose."""
+    outbox = OutboxEvent.objects.filter(published_at=None).aggregate(count=Count("pk"), first=Min("created_at"))
+    due = due_deliveries(now).filter(endpoint__failing_since=None)
+    deliveries = due.aggregate(count=Count("pk"), first=Min("next_at"))
+    ages = [seconds_since(found["first"], now) for found in (outbox, deliveries)]
+    return Waiting(outbox["count"] + deliveries["count"], max((age for age in ages if age is not None), default=None))
+
+
+def paused_endpoints() -> tuple[EndpointFacts, ...]:
+    """Endpoints that the hub has paused by itself; what a customer has paused is nobody's trouble."""
+    by_us = (WebhookEndpoint.Pause.GONE, WebhookEndpoint.Pause.FAILING)
+    paused = WebhookEndpoint.objects.filter(pause__in=by_us, deleted_at=None).order_by("pk")
+    rows = paused.values_list("pk", "customer__tenant_id", "customer_id")[:ONE_ACCOUNT]
+    return tuple(EndpointFacts(*row) for row in rows)
+
+
 # --- the machinery
 
 
@@ -247,6 +295,12 @@ def disabled_entries() -> tuple[str, ...]:
     running = {entry.name for entry in entries if entry.is_enabled}
     running |= {schedule.SWEEP.name} if schedule.is_sweep_enabled(entries) else set()
     return tuple(periodic.name for periodic in schedule.SCHEDULE if periodic.name not in running)
+
+
+def last_sweep_late_s() -> float | None:
+    """How long the row that had waited longest was due when the last sweep came to it; None before the first sweep."""
+    row = Heartbeat.objects.filter(name=BY_NAME[SWEEP].heartbeat).first()
+    return None if row is None or "late_s" not in row.detail else float(row.detail["late_s"])
 
 
 def last_money_check(now: datetime) -> MoneyFacts | None:

@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Min, QuerySet
 from django.db.models.functions import Coalesce
 
+from apps.accounts.models import sandboxes
 from apps.common.crypto import CannotOpen, open_text, seal_text
 from apps.common.kept import Kept
 from apps.journal import loops as journal_loops
@@ -152,10 +153,11 @@ def measure_loops(now: datetime) -> Loops:
 
 
 def measure_work(now: datetime) -> Work:
-    """Count the queue of record and the open orders, of all shops together."""
+    """Count the queue of record, and the open orders of all shops together without those of their sandboxes."""
     due_now = DueCheck.objects.filter(next_at__lte=now)
     asked = DueCheck.objects.filter(attempt__isnull=False, order__status__in=OPEN_ORDERS)
-    open_orders = Order.objects.filter(status__in=OPEN_ORDERS)
+    open_orders = Order.objects.filter(status__in=OPEN_ORDERS).exclude(tenant__in=sandboxes())
+    in_doubt = Attempt.objects.filter(state=AttemptState.IN_DOUBT).exclude(integration__tenant__in=sandboxes())
     return Work(
         due_rows=DueCheck.objects.count(),
         due_now=due_now.count(),
@@ -163,7 +165,7 @@ def measure_work(now: datetime) -> Work:
         oldest_unchecked_s=_age(_oldest_look(asked), now),
         open_orders=open_orders.count(),
         in_review=open_orders.filter(status=OrderStatus.REVIEW).count(),
-        in_doubt=Attempt.objects.filter(state=AttemptState.IN_DOUBT).count(),
+        in_doubt=in_doubt.count(),
     )
 
 

@@ -33,8 +33,9 @@ def run(port: int, *, with_demo: bool, say: Say) -> int:
     tenant = demo.load_demo(simulator.url, clock.now()) if simulator else None
     key = demo.issue_demo_key(tenant, clock.now()) if tenant else ""
     _greet_operator(tenant, say)
+    test_key = demo.issue_demo_test_key(tenant, clock.now()) if tenant else ""
     hub.start()
-    _greet(hub.url, key, say)
+    _greet(hub.url, key, test_key, say)
     stop = threading.Event()
     if key:
         threading.Thread(target=_place_demo_orders, args=(hub.url, key, stop, say), daemon=True).start()
@@ -67,12 +68,13 @@ def _greet_operator(tenant: Tenant | None, say: Say) -> None:
     say(f"First operator: name operator, password {password}  (shown this once)")
 
 
-def _greet(url: str, key: str, say: Say) -> None:
+def _greet(url: str, key: str, test_key: str, say: Say) -> None:
     say(f"Orders and their stories: {url}/   Set-up: {url}/admin/   State of the loops: {url}/statusz")
     if not key:
         say("An empty shop: add a provider account, products and customers under Set-up.")
         return
     say(f"Demo API key (shown this once, a new one at each start): {key}")
+    say(f"Test key of the demo shop's sandbox (likewise; docs/INTEGRATE.md): {test_key}")
     say("An order of your own:")
     say(f"  curl -s -X POST {url}/api/v1/orders -H 'Authorization: Bearer {key}' \\")
     say("    -H 'Idempotency-Key: my-first-order' -H 'Content-Type: application/json' \\")

@@ -24,7 +24,7 @@ from apps.common.money import MICRO
 from apps.journal import alerts
 from apps.journal.alerts import KINDS
 from apps.ops.answers import BOUNDS_MS, Totals
-from apps.ops.facts import Facts, load_facts
+from apps.ops.facts import Facts, last_sweep_late_s, load_facts
 from apps.orders.polling import learning
 from apps.panel.build import running_build
 from apps.panel.words import REASONS
@@ -118,6 +118,7 @@ def of_facts(facts: Facts) -> Iterator[Metric]:
     yield from _of_loops(facts)
     yield from _of_orders(facts)
     yield from _of_accounts(facts)
+    yield from _of_events(facts)
     yield from _of_answers(facts.totals)
     yield from _of_asking()
     yield from _of_alerts()
@@ -174,6 +175,14 @@ def _of_accounts(facts: Facts) -> Iterator[Metric]:
     yield _gauge("hub_shelves_low", "Shelves of own stock that are low.", {(): float(len(facts.low_shelves))})
 
 
+def _of_events(facts: Facts) -> Iterator[Metric]:
+    waiting, oldest = {(): float(facts.events.count)}, {(): facts.events.oldest_s or 0.0}
+    yield _gauge("hub_events_waiting", "Events that should have gone out to customers.", waiting)
+    yield _gauge("hub_events_oldest_seconds", "For how long the first of them has waited.", oldest)
+    paused = {(): float(len(facts.paused_endpoints))}
+    yield _gauge("hub_endpoints_paused", "Webhook endpoints of customers that the hub has paused.", paused)
+
+
 def _of_answers(totals: Totals) -> Iterator[Metric]:
     answers = CounterMetricFamily(
         "hub_provider_answers", "Answers of providers that told something new.", labels=("kind", "verb", "outcome")
@@ -207,6 +216,8 @@ def _of_asking() -> Iterator[Metric]:
     yield _gauge("hub_questions_per_order", "Questions for each order that ended, lately.", asked, labels)
     late = {(str(one.integration.pk), one.integration.kind): one.lag_s for one in known}
     yield _gauge("hub_end_seen_late_seconds", "How long after its end an order is seen to end, lately.", late, labels)
+    queued = {(): last_sweep_late_s()}
+    yield _gauge("hub_asked_late_seconds", "Longest wait of a due order for its question, in the last sweep.", queued)
 
 
 def _of_alerts() -> Iterator[Metric]:

@@ -65,7 +65,39 @@ HOOKS = Periodic(
     queue="notify",
     says="Reads webhooks that a crash left unread, matches early ones, and asks more often where they fell silent.",
 )
-SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS)
+EVENTS = Periodic(
+    name="deliver-events",
+    task="apps.webhooks.tasks.deliver_events",
+    every_s=5,
+    expires_s=5,
+    queue="notify",
+    says="Sends events to the webhooks of customers, and tries again what was not taken.",
+)
+KEEPING = Periodic(
+    name="forget-delivered-events",
+    task="apps.webhooks.tasks.forget_delivered_events",
+    every_s=3600,
+    expires_s=3600,
+    queue="notify",
+    says="Removes events that were delivered to customers' webhooks a month ago. What was not delivered stays.",
+)
+SANDBOXES = Periodic(
+    name="refresh-sandboxes",
+    task="apps.orders.tasks.refresh_sandboxes",
+    every_s=3600,
+    expires_s=3600,
+    queue="notify",
+    says="Copies goods and prices into the sandboxes of test keys, and fills up their play money.",
+)
+BULK = Periodic(
+    name="run-bulk-actions",
+    task="apps.orders.tasks.run_bulk_actions",
+    every_s=30,
+    expires_s=30,
+    queue="notify",
+    says="Goes on with decisions about many orders whose worker died or whose message was lost.",
+)
+SCHEDULE: tuple[Periodic, ...] = (SWEEP, HEARTBEAT, BALANCES, CATALOGUES, HOOKS, EVENTS, KEEPING, SANDBOXES, BULK)
 """Everything that beat runs."""
 
 

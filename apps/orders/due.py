@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
@@ -34,14 +34,31 @@ FAR = timedelta(hours=1)
 """No claim and no schedule is this far away: only a reminder for a person is."""
 
 
+class DueRow(NamedTuple):
+    """What a claim wants to know of a row."""
+
+    pk: int
+    order_id: int
+    attempt_id: int | None
+    fence: int
+    kind: str
+    next_at: datetime
+    asked_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A due row taken by this process: nobody else asks until the lease is over; only its fence may reschedule."""
+    """A due row taken by this process: nobody else asks until the lease is over; only its fence may reschedule.
+
+    `asked_at`: when it was last asked about. `due_at`: when it was due, which its lease has replaced in the row.
+    """
 
     row_id: int
     order_id: int
     attempt_id: int
     fence: int
+    asked_at: datetime | None
+    due_at: datetime | None = field(default=None, compare=False)
 
 
 def lease_of(integration: Integration) -> timedelta:
@@ -63,6 +80,8 @@ def claim_lane(lane: int, now: datetime, lease: timedelta, requests: int, batch:
 
 def requests_wanted(lane: int, now: datetime, most: int, batch: int) -> int:
     """How many requests the lane's due rows take, `most` at most: one for each look-up, one for `batch` others."""
+    if batch == 1:  # one for each, whatever it is
+        return len(_due_in(lane, now).values_list("pk", flat=True)[:most])
     rows = _pick(_due_in(lane, now), most, batch)
     lookups = sum(row.kind == DueKind.RESOLVE for row in rows)
     return lookups + math.ceil((len(rows) - lookups) / batch)
@@ -72,17 +91,21 @@ def _due_in(lane: int, now: datetime) -> QuerySet[DueCheck]:
     return DueCheck.objects.filter(lane=lane, next_at__lte=now, attempt__isnull=False).order_by("next_at")
 
 
-def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueCheck]:
+def _read(rows: QuerySet[DueCheck]) -> list[DueRow]:
+    return [DueRow(*row) for row in rows.values_list("pk", *DueRow._fields[1:])]
+
+
+def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueRow]:
     """The oldest rows that fit into so many requests; a look-up is asked alone and has a head start.
 
     Where look-ups alone would take all requests, only what comes before them is read: no queue is read to its end.
     """
-    lookups = list(rows.filter(kind=DueKind.RESOLVE)[:requests])
+    lookups = _read(rows.filter(kind=DueKind.RESOLVE)[:requests])
     rest = rows.exclude(kind=DueKind.RESOLVE)
     if len(lookups) == requests:
         rest = rest.filter(next_at__lte=_turn_of(lookups[-1]))
-    others = list(rest[: requests * batch])
-    picked: list[DueCheck] = []
+    others = _read(rest[: requests * batch])
+    picked: list[DueRow] = []
     begun = room = 0
     for row in sorted([*lookups, *others], key=_turn_of):
         is_lookup = row.kind == DueKind.RESOLVE
@@ -96,7 +119,7 @@ def _pick(rows: QuerySet[DueCheck], requests: int, batch: int) -> list[DueCheck]
     return picked
 
 
-def _turn_of(row: DueCheck) -> datetime:
+def _turn_of(row: DueRow) -> datetime:
     return row.next_at - HEAD_START if row.kind == DueKind.RESOLVE else row.next_at
 
 
@@ -124,7 +147,7 @@ def claim_order(
     if lanes is not None:
         due = due.filter(lane__in=lanes)
     with transaction.atomic():
-        return _take(list(_lock(due)), now, lease)
+        return _take(_read(_lock(due)), now, lease)
 
 
 def _due_of(order_id: int, now: datetime, *, is_forced: bool) -> QuerySet[DueCheck]:
@@ -134,19 +157,19 @@ def _due_of(order_id: int, now: datetime, *, is_forced: bool) -> QuerySet[DueChe
     return due if is_forced else due.filter(next_at__lte=now + SOON)
 
 
-def _take(rows: list[DueCheck], now: datetime, lease: timedelta) -> list[Claim]:
+def _take(rows: list[DueRow], now: datetime, lease: timedelta) -> list[Claim]:
     """Move the rows out of everybody's reach, those that somebody else has moved since they were read excepted."""
     won: set[int] = set()
     for start in range(0, len(rows), AT_ONCE):
         won |= _moved(rows[start : start + AT_ONCE], now + lease)
     return [
-        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1)
+        Claim(row.pk, row.order_id, row.attempt_id, row.fence + 1, row.asked_at, row.next_at)
         for row in rows
         if row.pk in won and row.attempt_id is not None
     ]
 
 
-def _moved(rows: Sequence[DueCheck], at: datetime) -> set[int]:
+def _moved(rows: Sequence[DueRow], at: datetime) -> set[int]:
     pairs = ", ".join(["(%s, %s)"] * len(rows))
     told = [part for row in rows for part in (row.pk, row.fence)]
     with connection.cursor() as cursor:

@@ -38,6 +38,8 @@ def record_evidence(attempt: Attempt, news: News) -> Evidence:
 
 def store_codes(attempt: Attempt, codes: tuple[Code, ...], *, is_quarantined: bool, now: datetime) -> list[OrderCode]:
     """Append the codes that this attempt does not have yet and return them; what is stored is never overwritten."""
+    if not codes:
+        return []
     known = set(OrderCode.objects.filter(attempt=attempt).values_list("blind_index", flat=True))
     fresh = {index_of(code): code for code in codes}
     return [

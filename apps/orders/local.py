@@ -14,10 +14,12 @@ from django.db.models import QuerySet
 from apps.accounts.models import Tenant
 from apps.orders.models import Attempt
 from apps.orders.news import News
-from apps.orders.questions import Question
+from apps.orders.purchase import purchase
+from apps.orders.questions import Question, seconds_since
 from apps.orders.states import AttemptState
 from apps.providers import stock
 from apps.providers.contract import (
+    AskedLocalAdapter,
     AskPerson,
     LocalAnswer,
     LocalCall,
@@ -28,6 +30,7 @@ from apps.providers.contract import (
     TakeCodes,
 )
 from apps.providers.models import Integration
+from apps.providers.registry import load_adapter
 from apps.providers.stock import Shelf
 
 
@@ -54,10 +57,15 @@ def not_settled(attempt: Attempt, reason_code: str = "not_settled") -> Result:
 
 
 def answer(question: Question, now: datetime) -> News:
-    """What is known of an attempt without asking anybody: it never settled, or it waits for its person."""
+    """What is known of an attempt without asking anybody: it never settled, its kind knows, or a person is on it."""
     attempt = question.attempt
     if attempt.state == AttemptState.SENDING:
         return replace(question.news(not_settled(attempt), None, now), verb="place")
+    adapter = load_adapter(attempt.kind)
+    if isinstance(adapter, AskedLocalAdapter):
+        asked = purchase(attempt, attempt.order, question.units)
+        told = adapter.answer(attempt.integration.account(), asked, seconds_since(attempt.created_at, now))
+        return question.news(told, None, now)
     return question.news(Result(Outcome.ACCEPTED, attempt.reference), None, now)
 
 

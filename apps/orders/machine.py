@@ -16,6 +16,7 @@ from apps.orders.states import (
     check_attempt_edge,
     check_order_edge,
 )
+from apps.orders.telling import EVENT_KINDS, tell_standing
 
 
 class Overtaken(Exception):
@@ -40,14 +41,20 @@ def change_attempt(attempt: Attempt, state: AttemptState, **fields: Any) -> None
 def change_order(
     order: Order, status: OrderStatus, external: ExternalStatus, reason: str, now: datetime, **fields: Any
 ) -> bool:
-    """Move `order` to `status` if it still is where it was read; True if anything changed. Settling takes its time."""
+    """Move `order` to `status` if it still is where it was read; True if anything changed. Settling takes its time.
+
+    Whoever moves it to another status calls `announce` before the transaction ends.
+    """
     check_order_edge(order.status, status)
     fields.update(external_status=external, reason=reason)
     if status in SETTLED and order.settled_at is None:
         fields["settled_at"] = now
     if status == order.status and all(getattr(order, name) == value for name, value in fields.items()):
         return False
-    changed = Order.objects.filter(pk=order.pk, status=order.status).update(status=status, updated_at=now, **fields)
+    if status != order.status:
+        fields["version"] = order.version + 1
+    unchanged = Order.objects.filter(pk=order.pk, status=order.status, version=order.version)
+    changed = unchanged.update(status=status, updated_at=now, **fields)
     if changed != 1:
         raise Overtaken(f"order {order.pk} is no longer {order.status}")
     order.status, order.updated_at = status, now
@@ -91,17 +98,13 @@ def record_story(
 
 
 def announce(order: Order, now: datetime) -> None:
-    """Put the order's new status into the outbox, in the same transaction."""
+    """Put where the order stands now into the outbox, in the same transaction; the only place that does."""
     record_event(
         tenant_id=order.tenant_id,
-        kind=f"order.{order.status}",
+        customer_id=order.customer_id,
+        kind=EVENT_KINDS[OrderStatus(order.status)],
         subject_kind="order",
         subject_id=order.pk,
-        body={
-            "order_id": order.pk,
-            "status": order.status,
-            "external_status": order.external_status,
-            "client_reference": order.client_reference,
-        },
+        body=tell_standing(order),
         now=now,
     )

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts.models import Customer, Tenant, User
 from apps.catalog.models import FxRate, Package
 from apps.common.crypto import open_text
-from apps.orders import statement_models  # noqa: F401 - Django looks for tables in this module
+from apps.orders import bulk_models, statement_models, tag_models  # noqa: F401 - Django looks for tables in this module
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, Route
 
@@ -76,6 +76,8 @@ class Order(models.Model):
     status = models.CharField(max_length=12, choices=OrderStatus, default=OrderStatus.PENDING)
     external_status = models.CharField(max_length=12, choices=ExternalStatus, default=ExternalStatus.NOT_SENT)
     reason = models.CharField(max_length=120, blank=True, default="")
+    # Grows with every change of the status, so that whoever is told of two can tell which is newer.
+    version = models.PositiveIntegerField(default=1, db_default=1)
     # Where a person sends it next, once; the routes of the package stay what they are.
     next_route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     # It stood open when the books came back from a backup: its free units may have been bought after that was taken.

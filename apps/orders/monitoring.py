@@ -33,7 +33,7 @@ from apps.orders.services import send_again, try_auto_dispatch
 from apps.orders.states import UnitStatus
 from apps.orders.turns import LANE_CONCURRENCY, claim_turn, has_turn
 from apps.providers import traffic
-from apps.providers.contract import Outcome, Result
+from apps.providers.contract import Account, Outcome, Result
 from apps.providers.models import Integration
 from apps.providers.registry import has_wire, load_wired
 from apps.providers.traffic import Heard
@@ -62,11 +62,16 @@ NEVER = Event()
 
 @dataclass(slots=True)
 class Report:
-    """What one sweep did."""
+    """What one sweep did. `late_s`: how long the row that had waited longest was due when its turn came."""
 
     asked: int = 0
     dispatched: int = 0
+    late_s: float = 0.0
     ran: bool = True
+
+    def told(self) -> dict[str, float]:
+        """The numbers, as the sweep's heartbeat keeps them."""
+        return {"asked": self.asked, "dispatched": self.dispatched, "late_s": round(self.late_s, 1)}
 
 
 # --- one order
@@ -112,7 +117,7 @@ def sweep(run_for: timedelta = RUN_FOR, *, stop: Event = NEVER, own: str = "") -
     try:
         lanes.run()
     finally:
-        heartbeats.give_back_token(SWEEP, token, clock.now(), asked=report.asked, dispatched=report.dispatched)
+        heartbeats.give_back_token(SWEEP, token, clock.now(), **report.told())
     if report.asked or report.dispatched:
         log.info("sweep_done", asked=report.asked, dispatched=report.dispatched)
     return report
@@ -125,6 +130,7 @@ class Drained:
     asked: int = 0
     dispatched: int = 0
     retry_at: datetime | None = None
+    late_s: float = 0.0
 
 
 class _Lanes:
@@ -181,6 +187,7 @@ class _Lanes:
             done, now = future.result(), clock.now()
             self.report.asked += done.asked
             self.report.dispatched += done.dispatched
+            self.report.late_s = max(self.report.late_s, done.late_s)
             self._more_at[lane] = done.retry_at or now
             # Whoever found nothing to do, although something was due, met another process at work.
             is_idle = not (done.asked or done.dispatched or done.retry_at)
@@ -197,15 +204,21 @@ def _in_thread(work: Callable[[], Drained]) -> Drained:
 def drain(lane: int, until: datetime, stop: Event) -> Drained:
     """Ask about what is due of one account, turn by turn, until nothing is, it must wait, or time or `stop` end it."""
     integration = Integration.objects.get(pk=lane)
-    asked = 0
+    asked, late_s = 0, 0.0
     while not stop.is_set() and (now := clock.now()) < until:
         turn = claim_turn(integration, now)
         if not turn.claims:
-            return Drained(asked, retry_at=turn.retry_at)
+            return Drained(asked, retry_at=turn.retry_at, late_s=late_s)
+        late_s = max(late_s, longest_wait(turn.claims, now))
         ask_and_apply(turn.claims)
         learning.reprice(integration, clock.now())
         asked += len(turn.claims)
-    return Drained(asked)
+    return Drained(asked, late_s=late_s)
+
+
+def longest_wait(claims: Sequence[Claim], now: datetime) -> float:
+    """Seconds that the first of them to be due has waited for its turn."""
+    return max(((now - claim.due_at).total_seconds() for claim in claims if claim.due_at is not None), default=0.0)
 
 
 def dispatch_waiting() -> Drained:
@@ -348,7 +361,9 @@ def batched(questions: Sequence[Question]) -> list[Batch]:
 def ask_in_batches(batches: Sequence[Batch]) -> list[Answered]:
     """Every batch as one conversation, multiplexed; breaker and budget of each account hear how it went."""
     longest = max((batch.first.attempt.integration.caps().ask_timeout_s for batch in batches), default=0)
-    jobs = [as_job(index, batch) for index, batch in enumerate(batches)]
+    lanes = {batch.first.attempt.integration_id: batch.first.attempt.integration for batch in batches}
+    accounts = {lane: integration.account() for lane, integration in lanes.items()}
+    jobs = [as_job(index, batch, accounts[batch.first.attempt.integration_id]) for index, batch in enumerate(batches)]
     results = ask_many(jobs, concurrency=LANE_CONCURRENCY, total_timeout_s=2 * longest)
     answers = [_answered(batch, result) for batch, result in zip(batches, results, strict=True)]
     _tell_accounts([(answer, len(result.exchanges)) for answer, result in zip(answers, results, strict=True)])
@@ -369,10 +384,10 @@ def _tell_accounts(answers: Sequence[tuple[Answered, int]]) -> None:
         traffic.note(account, heard, Use.ASK, clock.now())
 
 
-def as_job(index: int, batch: Batch) -> Job[Told]:
+def as_job(index: int, batch: Batch, account: Account) -> Job[Told]:
     """The batch as a conversation for the multiplexer, in its integration's lane."""
     integration = batch.first.attempt.integration
-    return Job(key=index, talk=_talk(batch), policy=integration.egress_policy(), lane=lane_of(integration))
+    return Job(key=index, talk=_talk(batch, account), policy=integration.egress_policy(), lane=lane_of(integration))
 
 
 def lane_of(integration: Integration) -> Lane:
@@ -386,11 +401,10 @@ def _answered(batch: Batch, result: JobResult[Told]) -> Answered:
     return Answered(batch, told if told and isinstance(told.results, Mapping) else Told({}), exchange)
 
 
-def _talk(batch: Batch) -> Generator[HttpCall, Answer, Told]:
+def _talk(batch: Batch, account: Account) -> Generator[HttpCall, Answer, Told]:
     """The conversation; before a look that may prove an absence, a question that only a good login gets answered."""
     first = batch.first
-    integration = first.attempt.integration
-    adapter, account = load_wired(integration.kind), integration.account()
+    adapter = load_wired(first.attempt.integration.kind)
     refs = [question.ref() for question in batch.questions]
     if first.verb != "find":
         return Told((yield from adapter.status(account, refs)))
@@ -407,10 +421,12 @@ def ask_carefully(questions: Sequence[Question]) -> list[Answered]:
 
 
 def _ask_one_carefully(question: Question) -> tuple[Answered, int]:
-    batch, policy = Batch((question,)), question.attempt.integration.egress_policy()
-    guard = AskGuard(question.claim)
+    batch, integration = Batch((question,)), question.attempt.integration
+    guard, policy = AskGuard(question.claim), integration.egress_policy()
     try:
-        told, exchanges = drive(_talk(batch), lambda call: send_once(call, policy=policy, before_first_byte=guard))
+        told, exchanges = drive(
+            _talk(batch, integration.account()), lambda call: send_once(call, policy=policy, before_first_byte=guard)
+        )
     except TalkFailed as failure:
         told, exchanges = Told({}), failure.exchanges
     finally:

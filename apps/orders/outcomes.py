@@ -25,7 +25,7 @@ from apps.orders.models import Attempt, AttemptUnit, Case, DueCheck, Evidence, O
 from apps.orders.news import News
 from apps.orders.polling import learning
 from apps.orders.snapshot import paid_micros, record_snapshot
-from apps.orders.standings import QUIET, attempt_fields, external_of, fold_units, is_first, standing_of
+from apps.orders.standings import QUIET, Link, Unit, attempt_fields, external_of, fold_units, is_first, standing_of
 from apps.orders.states import AttemptState, ExternalStatus, OrderStatus, UnitStatus
 from apps.orders.tally import Outlook, Tally, UnitFacts, tally
 from apps.orders.verdicts import Plan, Verdict, decide
@@ -40,6 +40,9 @@ A, E = AttemptState, ExternalStatus
 
 DOUBTFUL = frozenset({"waiting:in_doubt"} | {f"waiting:{why}" for why in UNASKABLE})
 """Reasons of a review that last as long as an attempt is in doubt: nobody answers, or nobody may be asked."""
+
+LINK = ("unit_id", "holds", "attempt__state", "attempt__delivered_units")
+"""What is read of who holds a unit."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ def apply(news: Sequence[News]) -> list[Change]:
         return []
     try:
         with transaction.atomic():
-            orders = lock_orders({item.order_id for item in news})
+            orders = lock_orders({item.order_id for item in news}, unchanged.ORDER_FIELDS)
             in_order = sorted(news, key=lambda item: (item.order_id, item.attempt_id))
             changes = [_apply_one(item) for item in unchanged.put_off(in_order, orders, random.random)]
             checkpoint("apply.before_commit")
@@ -80,9 +83,10 @@ def apply(news: Sequence[News]) -> list[Change]:
     return changes
 
 
-def lock_orders(order_ids: set[int]) -> dict[int, Order]:
-    """The orders, locked in id order until the transaction ends."""
-    return {order.pk: order for order in Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk")}
+def lock_orders(order_ids: set[int], fields: Sequence[str] = ()) -> dict[int, Order]:
+    """The orders, locked in id order until the transaction ends; with these fields alone, where some are named."""
+    orders = Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk")
+    return {order.pk: order for order in (orders.only(*fields) if fields else orders)}
 
 
 def _apply_one(news: News) -> Change:
@@ -130,7 +134,7 @@ def disown(attempt: Attempt, news: News) -> News:
 
 def settle(news: News) -> Change:
     """Decide what `news` means and write state, codes and money. The order is locked by the caller's transaction."""
-    order = Order.objects.select_related("customer", "package").get(pk=news.order_id)
+    order = Order.objects.select_related("package").get(pk=news.order_id)
     attempt = Attempt.objects.select_related("integration").get(pk=news.attempt_id)
     news = disown(attempt, news)
     row = DueCheck.objects.filter(attempt=attempt).first()
@@ -286,9 +290,12 @@ def _review_of_others(order: Order) -> str:
 
 def unit_facts(order: Order) -> list[UnitFacts]:
     """Every unit of the order with the attempt that holds it; of a part delivery its first units are delivered."""
-    links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt"))
+    links = list(AttemptUnit.objects.filter(unit__order=order).select_related("attempt").only(*LINK))
+    attempts = {link.attempt_id: link.attempt for link in links}
     codes = Counter(OrderCode.objects.filter(order=order, is_quarantined=False).values_list("attempt_id", flat=True))
-    return fold_units(OrderUnit.objects.filter(order=order).order_by("n"), links, codes)
+    held = [Link(link.attempt_id, link.unit_id, link.holds) for link in links]
+    units = [Unit(*told) for told in OrderUnit.objects.filter(order=order).order_by("n").values_list("pk", "status")]
+    return fold_units(units, held, attempts, codes)
 
 
 def _move_money(

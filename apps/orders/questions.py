@@ -35,6 +35,15 @@ KNOWN: dict[AttemptState, Known] = {
 """What each state of an attempt says for certain."""
 
 
+FIELDS = (
+    "order", "integration", "kind", "reference", "product", "state", "send_no", "send_deadline_at",
+    "provider_order_id", "created_at", "answered_at", "failed_seen_at", "not_found", "not_found_since",
+    *(f"order__{name}" for name in ("tenant", "user_identifier", "extra_field", "params", "chain_path")),
+    *(f"order__{name}" for name in ("deadline_at", "reason")),
+)  # fmt: skip
+"""What a question reads of an attempt and its order; a field that is not here costs a query for each question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A claimed attempt with the verb to ask by. `why_not`: it must not be asked about, for this reason.
@@ -91,18 +100,14 @@ def not_asked(question: Question, now: datetime) -> News:
 def load_questions(claims: Sequence[Claim], now: datetime) -> list[Question]:
     """The claimed attempts with their accounts, how to ask about each, and whether that is allowed."""
     ids = [claim.attempt_id for claim in claims]
-    attempts = Attempt.objects.select_related("order").in_bulk(ids)
+    attempts = Attempt.objects.select_related("order").only(*FIELDS).in_bulk(ids)
     share_accounts(attempts.values())
-    asked = dict(DueCheck.objects.filter(attempt__in=ids).values_list("attempt_id", "asked_at"))
     units: dict[int, list[tuple[bool, str]]] = {attempt_id: [] for attempt_id in ids}
     for attempt_id, holds, status in AttemptUnit.objects.filter(attempt__in=ids).values_list(
         "attempt_id", "holds", "unit__status"
     ):
         units[attempt_id].append((holds, status))
-    return [
-        _question(claim, attempts[claim.attempt_id], units[claim.attempt_id], asked.get(claim.attempt_id), now)
-        for claim in claims
-    ]
+    return [_question(claim, attempts[claim.attempt_id], units[claim.attempt_id], now) for claim in claims]
 
 
 def share_accounts(attempts: Iterable[Attempt]) -> None:
@@ -113,12 +118,10 @@ def share_accounts(attempts: Iterable[Attempt]) -> None:
         attempt.integration = accounts[attempt.integration_id]
 
 
-def _question(
-    claim: Claim, attempt: Attempt, units: list[tuple[bool, str]], asked_at: datetime | None, now: datetime
-) -> Question:
+def _question(claim: Claim, attempt: Attempt, units: list[tuple[bool, str]], now: datetime) -> Question:
     verb: Verb = "find" if attempt.state in (A.SENDING, A.IN_DOUBT) else "status"
     caps = attempt.integration.caps()
-    facts = facts_of(attempt, caps, *holding(units), asked_at, now)
+    facts = facts_of(attempt, caps, *holding(units), claim.asked_at, now)
     told = allowed(caps, facts)
     return Question(
         claim,

@@ -22,6 +22,9 @@ log = get_logger(__name__)
 AT_ONCE = 200
 """Orders of one transaction."""
 
+VERSIONS_LEFT_OUT = 1000
+"""More than an order can have changed since the backup: receivers of events take a smaller version for old news."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -41,7 +44,8 @@ def after_restore(now: datetime, closed_within: timedelta) -> Restored:
     switched off, for their codes may have been handed out. To be run before anything else runs; again does no harm.
     """
     stocks = _switch_off_stocks()
-    marked = Order.objects.filter(status__in=OPEN_ORDERS, is_restored=False).update(is_restored=True)
+    unmarked = Order.objects.filter(status__in=OPEN_ORDERS, is_restored=False)
+    marked = unmarked.update(is_restored=True, version=F("version") + VERSIONS_LEFT_OUT)
     for_people = sum(_hold(ids, now) for ids in _in_parts())
     asked = _ask_now(now, closed_within)
     done = Restored(marked, for_people, asked, stocks)
@@ -86,6 +90,8 @@ def _ask_now(now: datetime, closed_within: timedelta) -> int:
         latest_at = Attempt.objects.aggregate(at=Max("closed_at"))["at"]
         since = latest_at - closed_within if latest_at else now
         closed = Attempt.objects.filter(closed_at__gte=since, due_row__isnull=True).select_related("integration")
+        watched = Order.objects.filter(attempts__in=closed, is_restored=False).values("pk")
+        Order.objects.filter(pk__in=watched).update(version=F("version") + VERSIONS_LEFT_OUT)
         for attempt in closed.order_by("pk"):
             due.plan_attempt(attempt, Plan(DueKind.WATCH, now, 0, 0), fence=None, seen="", now=now, is_asked=False)
     return DueCheck.objects.filter(attempt__isnull=False, next_at__lte=now).count()

@@ -32,7 +32,7 @@ from apps.providers.contract import Outcome
 from apps.providers.fitting import lacking_fields, rule_of
 from apps.providers.mapping import load_items
 from apps.providers.models import Integration, PackageMapping, Route
-from apps.providers.registry import has_wire, load_adapter, missing_ids, missing_secrets
+from apps.providers.registry import SANDBOX, has_wire, load_adapter, missing_ids, missing_secrets
 
 RETRY_IN = timedelta(seconds=60)
 """When an order without a usable route looks again."""
@@ -166,6 +166,18 @@ def _is_account_enabled(candidate: Candidate, now: datetime) -> Passed | None:
     return Passed(candidate.route.pk, "provider_disabled", kind="off")
 
 
+def _is_of_its_world(candidate: Candidate, now: datetime) -> Passed | None:
+    """An order of the sandbox goes to the sandbox, and every other order elsewhere."""
+    if is_of_one_world(candidate.errand.shop, candidate.route.integration):
+        return None
+    return Passed(candidate.route.pk, "other_world", kind="off")
+
+
+def is_of_one_world(shop: Tenant, account: Integration | None) -> bool:
+    """Whether both are of the sandbox, or neither; nothing is bought across."""
+    return account is None or (account.kind == SANDBOX) == shop.is_sandbox
+
+
 def _is_open(candidate: Candidate, now: datetime) -> Passed | None:
     """It is within its opening hours, in the shop's time zone."""
     local = local_time(candidate.errand.shop, now)
@@ -248,11 +260,13 @@ def _is_not_paused(candidate: Candidate, now: datetime) -> Passed | None:
 
 
 def _is_breaker_closed(candidate: Candidate, now: datetime) -> Passed | None:
-    """The account answers, or it is time to find out, and no question is about to do that without buying."""
+    """Nobody has stopped it, and it answers, or it is time to find out and no question will do that without buying."""
     integration = candidate.route.integration
     if integration is None or not has_wire(integration.kind):
         return None
     found = breaker.standing_of(integration.pk, now)
+    if found.held is not None:
+        return Passed(candidate.route.pk, "provider_stopped", retry_at=now + RETRY_IN)
     asks_at = now + breaker.ASK_FIRST
     may_probe = found.state is breaker.State.HALF_OPEN and not due.is_asked_by(integration.pk, asks_at)
     if found.next_probe_at is None or may_probe:
@@ -305,6 +319,7 @@ FILTERS: tuple[Filter, ...] = (
     _is_automatic,
     _was_not_refused,
     _is_account_enabled,
+    _is_of_its_world,
     _is_open,
     _has_mapping,
     _is_mapping_known,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderUnit
+from apps.orders.models import Attempt, DueCheck, Order
 from apps.orders.news import News
 from apps.orders.polling.policy import Wait
 from apps.orders.questions import facts_of
@@ -36,6 +37,21 @@ EXTERNAL: dict[str, ExternalStatus] = {
 
 QUIET = frozenset({"in_progress", "unchanged", "no_information", "code_missing", "not_found", "not_asked"})
 """News that, repeated, only counts on the due row."""
+
+
+class Link(NamedTuple):
+    """A unit and an attempt that was to buy it; `holds` while no other attempt may."""
+
+    attempt_id: int
+    unit_id: int
+    holds: bool
+
+
+class Unit(NamedTuple):
+    """One unit of an order."""
+
+    pk: int
+    status: str
 
 
 def standing_of(
@@ -103,12 +119,14 @@ def attempt_fields(attempt: Attempt, verdict: Verdict, news: News, cost: dict[st
     return fields
 
 
-def fold_units(units: Iterable[OrderUnit], links: Sequence[AttemptUnit], codes: Mapping[int, int]) -> list[UnitFacts]:
+def fold_units(
+    units: Iterable[Unit], links: Iterable[Link], attempts: Mapping[int, Attempt], codes: Mapping[int, int]
+) -> list[UnitFacts]:
     """The units of one order with the attempts that hold them; of a part delivery the first units are delivered.
 
-    `links` are all of the order's, with their attempts; `codes` counts, by attempt, those that are not in quarantine.
+    `links` are all of the order's, `attempts` theirs; `codes` counts, by attempt, those that are not in quarantine.
     """
-    holders = {link.unit_id: link.attempt for link in links if link.holds}
+    holders = {link.unit_id: attempts[link.attempt_id] for link in links if link.holds}
     wanted = Counter(link.attempt_id for link in links)
     place: Counter[int] = Counter()
     facts = []

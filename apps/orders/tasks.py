@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from apps.orders import monitoring, services
+from apps.common import clock
+from apps.orders import monitoring, sandbox, services
+from apps.orders.decisions import bulk
 
 
 @shared_task(name="apps.orders.tasks.dispatch_order")
@@ -23,3 +25,15 @@ def check_order_status(order_id: int, tenant_id: int | None = None) -> None:
 def check_pending_orders_batch() -> None:
     """Dispatch and ask everything that is due, until nothing is or 50 seconds are over; one copy at a time."""
     monitoring.sweep()
+
+
+@shared_task(name="apps.orders.tasks.refresh_sandboxes")
+def refresh_sandboxes() -> None:
+    """Copy goods and prices anew for every sandbox of test keys."""
+    sandbox.refresh_sandboxes(clock.now())
+
+
+@shared_task(name=bulk.TASK)
+def run_bulk_actions() -> None:
+    """Go on with every decision about many orders that was started; a lost message costs half a minute."""
+    bulk.run_all()

@@ -9,29 +9,40 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from apps.common.logs import get_logger
 from apps.orders import due
 from apps.orders.due import Reschedule
-from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderCode, OrderUnit
+from apps.orders.models import Attempt, DueCheck, Order, OrderCode, OrderUnit
 from apps.orders.news import News
 from apps.orders.polling import learning
 from apps.orders.polling.policy import Wait
 from apps.orders.questions import share_accounts
-from apps.orders.standings import QUIET, attempt_fields, external_of, fold_units, is_first, standing_of
+from apps.orders.standings import QUIET, Link, Unit, attempt_fields, external_of, fold_units, is_first, standing_of
 from apps.orders.states import AttemptState, DueKind, OrderStatus, UnitStatus
 from apps.orders.tally import tally
 from apps.orders.verdicts import Plan, Verdict, decide
 from apps.providers.contract import Outcome
 from apps.providers.models import Integration
 
-T = TypeVar("T")
-
 log = get_logger(__name__)
 
 STILL = frozenset({Outcome.ACCEPTED, Outcome.UNKNOWN})
 """Outcomes of a question that may change nothing: it is being worked on, or nobody said anything."""
+
+
+ORDER_FIELDS = (
+    "needs_code", "status", "external_status", "reason", "provider_referans", "deadline_at", "is_restored",
+)  # fmt: skip
+"""What is read of an order here. Few fields for many orders: reading them is half the cost of a quiet answer."""
+
+ATTEMPT_FIELDS = (
+    "order", "integration", "state", "outcome", "reason_code", "reason", "send_no", "send_deadline_at",
+    "provider_order_id", "created_at", "answered_at", "doubt_since", "failed_seen_at", "not_found", "not_found_since",
+    "resent_at", "delivered_units", "delivered_at", "is_surplus", "closed_at",
+)  # fmt: skip
+
+ROW_FIELDS = ("attempt", "tries", "errors", "fence", "asked_at", "digest", "same_since")
 
 
 def put_off(news: Sequence[News], orders: Mapping[int, Order], draw: Callable[[], float]) -> list[News]:
@@ -63,13 +74,13 @@ def _may_be_unchanged(news: News, order: Order | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Crowd:
-    """Everything that decides about these attempts, by the ids of orders or attempts."""
+    """Everything that decides about these orders, by their ids or their attempts'."""
 
     orders: Mapping[int, Order]
     attempts: Mapping[int, Attempt]
     rows: Mapping[int, DueCheck]
-    units: Mapping[int, list[OrderUnit]]
-    links: Mapping[int, list[AttemptUnit]]
+    units: Mapping[int, Sequence[Unit]]
+    links: Mapping[int, Sequence[Link]]
     codes: Mapping[int, int]
     products: Mapping[int, int]
     lessons: dict[tuple[int, int], learning.Lesson]
@@ -77,10 +88,10 @@ class _Crowd:
 
 def _load(news: Sequence[News], orders: Mapping[int, Order]) -> _Crowd:
     order_ids = [item.order_id for item in news]
-    attempts = Attempt.objects.in_bulk([item.attempt_id for item in news])
+    attempts = {one.pk: one for one in Attempt.objects.filter(order__in=order_ids).only(*ATTEMPT_FIELDS)}
     share_accounts(attempts.values())
-    rows = DueCheck.objects.filter(attempt__in=attempts)
-    links = AttemptUnit.objects.filter(unit__order__in=order_ids).select_related("attempt", "unit")
+    rows = DueCheck.objects.filter(attempt__in=[item.attempt_id for item in news]).only(*ROW_FIELDS)
+    units, links = _load_units(order_ids)
     codes = OrderCode.objects.filter(order__in=order_ids, is_quarantined=False)
     is_learned = any(one.integration.asking().policy == "learned" for one in attempts.values())
     products = Order.objects.filter(pk__in=order_ids).values_list("pk", "package__product_id") if is_learned else ()
@@ -88,19 +99,26 @@ def _load(news: Sequence[News], orders: Mapping[int, Order]) -> _Crowd:
         orders,
         attempts,
         {row.attempt_id: row for row in rows if row.attempt_id is not None},
-        _grouped(OrderUnit.objects.filter(order__in=order_ids).order_by("n"), lambda unit: unit.order_id),
-        _grouped(links, lambda link: link.unit.order_id),
+        units,
+        links,
         Counter(codes.values_list("attempt_id", flat=True)),
         dict(products),
         {},
     )
 
 
-def _grouped(rows: Iterable[T], key: Callable[[T], int]) -> Mapping[int, list[T]]:
-    groups: defaultdict[int, list[T]] = defaultdict(list)
-    for row in rows:
-        groups[key(row)].append(row)
-    return groups
+def _load_units(order_ids: Sequence[int]) -> tuple[Mapping[int, Sequence[Unit]], Mapping[int, Sequence[Link]]]:
+    """The units of the orders by their numbers, and which attempts were to buy them."""
+    units: defaultdict[int, dict[int, Unit]] = defaultdict(dict)
+    links: defaultdict[int, list[Link]] = defaultdict(list)
+    names = ("order_id", "pk", "status", "attempt_units__attempt_id", "attempt_units__holds")
+    for order_id, pk, status, attempt_id, holds in (
+        OrderUnit.objects.filter(order__in=order_ids).order_by("n").values_list(*names)
+    ):
+        units[order_id][pk] = Unit(pk, status)
+        if attempt_id is not None:
+            links[order_id].append(Link(attempt_id, pk, holds))
+    return defaultdict(tuple, {order_id: tuple(own.values()) for order_id, own in units.items()}), links
 
 
 # --- deciding
@@ -113,20 +131,19 @@ def _plan(news: News, crowd: _Crowd, draw: Callable[[], float]) -> Plan | None:
     is_known = attempt.state == AttemptState.ACCEPTED and told in ("", attempt.provider_order_id)
     if row is None or row.fence != news.fence or not is_known or is_first(row, news):
         return None
-    links = crowd.links[order.pk]
-    counts = _counts([link for link in links if link.attempt_id == attempt.pk])
+    counts = _counts([link for link in crowd.links[order.pk] if link.attempt_id == attempt.pk], crowd.units[order.pk])
     wait = _wait(attempt, news, crowd)
     standing = standing_of(order, attempt, row, counts, crowd.codes.get(attempt.pk, 0), wait, news)
     verdict = decide(standing, news, draw())
-    if not counts["held"] or not _is_silent(attempt, verdict, news) or not _stands(order, links, verdict, crowd):
+    if not counts["held"] or not _is_silent(attempt, verdict, news) or not _stands(order, verdict, crowd):
         return None
     return verdict.plan
 
 
-def _counts(links: Sequence[AttemptUnit]) -> dict[str, int]:
-    held = [link for link in links if link.holds]
-    paid = [link for link in held if link.unit.status == UnitStatus.HELD]
-    return {"all": len(links), "held": len(held), "paid": len(paid)}
+def _counts(links: Sequence[Link], units: Iterable[Unit]) -> dict[str, int]:
+    status = {unit.pk: unit.status for unit in units}
+    held = [status[link.unit_id] for link in links if link.holds]
+    return {"all": len(links), "held": len(held), "paid": held.count(UnitStatus.HELD)}
 
 
 def _wait(attempt: Attempt, news: News, crowd: _Crowd) -> Wait | None:
@@ -150,9 +167,9 @@ def _is_silent(attempt: Attempt, verdict: Verdict, news: News) -> bool:
     return all(getattr(attempt, name) == value for name, value in attempt_fields(attempt, verdict, news, {}).items())
 
 
-def _stands(order: Order, links: Sequence[AttemptUnit], verdict: Verdict, crowd: _Crowd) -> bool:
+def _stands(order: Order, verdict: Verdict, crowd: _Crowd) -> bool:
     """Whether the order, folded anew, stands where it stood, with no money to move and nothing to send."""
-    units = fold_units(crowd.units[order.pk], links, crowd.codes)
+    units = fold_units(crowd.units[order.pk], crowd.links[order.pk], crowd.attempts, crowd.codes)
     if any(unit.holder is None and unit.status is UnitStatus.HELD for unit in units):
         return False
     result = tally(

@@ -15,8 +15,11 @@ from apps.accounts.models import Customer
 from apps.common.crypto import code_index
 from apps.common.money import Money, format_amount
 from apps.common.sheets import safe_cell
+from apps.orders.decisions.tags import LONGEST as LONGEST_TAG
+from apps.orders.decisions.tags import tags_of
 from apps.orders.models import Attempt, DueCheck, Order, OrderCode
 from apps.orders.states import SETTLED, DueKind, ExternalStatus, OrderStatus
+from apps.orders.tag_models import OrderTag
 from apps.panel import words
 
 PAGE = 50
@@ -36,8 +39,8 @@ YES = "1"
 class Wanted:
     """What the person asked to see: exactly the query string, so that an address can be given to a colleague.
 
-    `since` and `until` are days of the shop; `hours` shows orders that are older; `unsent` and `no_pin` are "1" or
-    empty.
+    `since` and `until` are days of the shop; `hours` shows orders that are older; `unsent`, `no_pin` and
+    `sandbox` are "1" or empty; `sandbox` shows the orders of test keys, and no others.
     """
 
     status: str = ""
@@ -50,6 +53,8 @@ class Wanted:
     hours: int | None = None
     unsent: str = ""
     no_pin: str = ""
+    sandbox: str = ""
+    tag: str = ""
     term: str = ""
     before: int | None = None
 
@@ -63,11 +68,13 @@ class Wanted:
             provider=as_id(query.get("provider", "")),
             product=as_id(query.get("product", "")),
             customer=query.get("customer", "").replace("\x00", "").strip()[:LONGEST_TERM],
-            since=_day(query.get("since", "")),
-            until=_day(query.get("until", "")),
+            since=day_of(query.get("since", "")),
+            until=day_of(query.get("until", "")),
             hours=_hours(query.get("hours", "")),
             unsent=YES if query.get("unsent") == YES else "",
             no_pin=YES if query.get("no_pin") == YES else "",
+            sandbox=YES if query.get("sandbox") == YES else "",
+            tag=query.get("tag", "").replace("\x00", "").strip()[:LONGEST_TAG],
             term=read_term(query),
             before=as_id(query.get("before", "")),
         )
@@ -84,7 +91,7 @@ class Wanted:
         return replace(self, before=None) != Wanted()
 
 
-def _day(text: str) -> str:
+def day_of(text: str) -> str:
     """The day, if it is one on which an order can have been placed."""
     try:
         day = date.fromisoformat(text)
@@ -115,6 +122,7 @@ class Row:
     cost: Money | None = None
     margin: Money | None = None
     is_expected: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def is_loss(self) -> bool:
@@ -151,12 +159,14 @@ def load_listing(tenant_ids: list[int], wanted: Wanted, now: datetime, zone: tzi
 
 
 def load_rows(orders: list[Order], now: datetime) -> list[Row]:
-    """These orders with where they were tried last and what happens next; two queries."""
+    """These orders with where they were tried last, what happens next and their tags; three queries."""
     attempts = Attempt.objects.filter(order__in=orders).order_by("id").values_list("order_id", "integration_name")
     providers = dict(attempts)
     dues = DueCheck.objects.filter(order__in=orders).exclude(kind=DueKind.WATCH).order_by("-next_at")
     next_at = dict(dues.values_list("order_id", "next_at"))
-    return [_full_row(order, providers.get(order.pk, ""), next_at.get(order.pk), now) for order in orders]
+    tags = {pk: tuple(tag.name for tag in found) for pk, found in tags_of(orders).items()}
+    rows = (_full_row(order, providers.get(order.pk, ""), next_at.get(order.pk), now) for order in orders)
+    return [replace(row, tags=tags.get(row.order.pk, ())) for row in rows]
 
 
 def _full_row(order: Order, provider: str, next_at: datetime | None, now: datetime) -> Row:
@@ -227,6 +237,8 @@ def select_orders(tenant_ids: list[int], wanted: Wanted, now: datetime, zone: tz
         found = found.filter(pk__in=Attempt.objects.filter(integration_id=wanted.provider).values("order_id"))
     if wanted.product is not None:
         found = found.filter(package__product_id=wanted.product)
+    if wanted.tag:
+        found = found.filter(pk__in=OrderTag.objects.filter(name=wanted.tag).values("order_id"))
     if wanted.customer:
         named = Customer.objects.filter(tenant_id__in=tenant_ids, name__icontains=wanted.customer)
         found = found.filter(customer_id__in=named.values("pk"))
@@ -250,15 +262,15 @@ def _without_pin(orders: QuerySet[Order]) -> QuerySet[Order]:
 def _times(wanted: Wanted, now: datetime, zone: tzinfo) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     if wanted.since:
-        found["created_at__gte"] = _midnight(wanted.since, zone)
+        found["created_at__gte"] = midnight(wanted.since, zone)
     if wanted.until:
-        found["created_at__lt"] = _midnight(wanted.until, zone, days=1)
+        found["created_at__lt"] = midnight(wanted.until, zone, days=1)
     if wanted.hours is not None:
         found["created_at__lte"] = now - timedelta(hours=wanted.hours)
     return found
 
 
-def _midnight(day: str, zone: tzinfo, days: int = 0) -> datetime:
+def midnight(day: str, zone: tzinfo, days: int = 0) -> datetime:
     """The beginning of the day, or of one so many days later, in the shop's time zone."""
     return datetime.combine(date.fromisoformat(day) + timedelta(days=days), time(), tzinfo=zone)
 

@@ -16,12 +16,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.common import clock
 from apps.orders.chains import links_of
 from apps.orders.decisions import Said, ask_again, record_reply_seen, reveal_codes
+from apps.orders.decisions.tags import known_tags, tags_of
 from apps.orders.models import Evidence, Order
 from apps.panel.deciding import open_decisions, waiting_for
 from apps.panel.listing import Wanted, neighbours, select_orders
 from apps.panel.replies import masked_reply
 from apps.panel.story import as_proof, load_story
-from apps.panel.views import check_may_operate, live, load_order, person_of, zone_of
+from apps.panel.views import check_may_operate, live, load_order, person_of, shops_shown, zone_of
 from apps.panel.words import answer_in_words
 
 
@@ -31,9 +32,9 @@ from apps.panel.words import answer_in_words
 def order(request: HttpRequest, order_id: int) -> HttpResponse:
     """The story of one order, with the ones beside it in the list that it was opened from."""
     found, wanted = load_order(request, order_id), Wanted.read(request.GET)
-    tenant_ids = person_of(request).tenant_ids()
+    tenant_ids = shops_shown(person_of(request), wanted)
     newer, older = neighbours(found, select_orders(tenant_ids, wanted, clock.now(), zone_of(tenant_ids)))
-    beside = {"newer": newer, "older": older, "filter": wanted.query()}
+    beside = {"newer": newer, "older": older, "filter": wanted.query(), "known_tags": known_tags([found.tenant_id])}
     with timezone.override(zone_of([found.tenant_id])):
         return render(request, "panel/order.html", {**_order_context(request, found), **beside})
 
@@ -50,7 +51,7 @@ def order_live(request: HttpRequest, order_id: int) -> HttpResponseBase:
 
 def _order_context(request: HttpRequest, found: Order) -> dict[str, object]:
     person = person_of(request)
-    now, may_act = clock.now(), person.may_operate(found.tenant_id)
+    now, may_act = clock.now(), person.may_operate(found.tenant_id) and not found.tenant.is_sandbox
     return {
         "links": links_of(found) if person.is_superuser else None,
         "story": load_story(found, now),
@@ -58,6 +59,7 @@ def _order_context(request: HttpRequest, found: Order) -> dict[str, object]:
         "may_act": may_act,
         "decisions": open_decisions(found, now) if may_act else [],
         "approvals": waiting_for(found),
+        "tags": tags_of([found]).get(found.pk, []),
     }
 
 

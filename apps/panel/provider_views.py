@@ -22,8 +22,9 @@ from apps.common.logs import get_logger
 from apps.panel import providing
 from apps.panel.hooks import load_hooks
 from apps.panel.listing import as_id, read_term
+from apps.panel.provider_health import load_health
 from apps.panel.views import check_may_operate, live, person_of, zone_of
-from apps.providers import approval, troubles
+from apps.providers import approval, breaker, troubles
 from apps.providers.approval import Decided
 from apps.providers.catalogue_models import AccountWatch, CatalogChange
 from apps.providers.diagnosis import diagnose
@@ -45,6 +46,14 @@ class WatchForm(forms.Form):
         min_value=Decimal("1.01"),
         max_value=Decimal(1000),
         decimal_places=2,
+    )
+
+
+class StopForm(forms.Form):
+    """Why new orders are kept away from an account, or are let go there again."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"dir": "auto"})
     )
 
 
@@ -84,6 +93,8 @@ def _page(request: HttpRequest, account: Integration, **more: object) -> HttpRes
     with timezone.override(zone_of([account.tenant_id])):
         context = {**_context(request, account), "history": providing.load_history(account), **more}
         context.setdefault("form", _watch_form(account))
+        context.setdefault("stop_form", StopForm())
+        context["health"] = load_health(account, clock.now(), zone_of([account.tenant_id]))
         hooks = load_hooks(account, clock.now())
         context |= {"hooks": hooks, "hook_address": request.build_absolute_uri(hooks.path) if hooks else ""}
         return render(request, "panel/provider.html", context)
@@ -127,6 +138,25 @@ def provider_resume(request: HttpRequest, account_id: int) -> HttpResponse:
     log.info("provider_resumed", integration=account.pk, actor=person_of(request).get_username())
     messages.success(request, _("Orders go there again."))
     return redirect("panel:provider", account_id=account.pk)
+
+
+@never_cache
+@login_required
+@require_POST
+def provider_stop(request: HttpRequest, account_id: int, step: str) -> HttpResponse:
+    """Stop new orders to the account, or let them go there again; both with a reason."""
+    account, act = load_own_account(request, account_id), STOPS.get(step)
+    if act is None:
+        raise Http404
+    form = StopForm(request.POST)
+    if not form.is_valid():
+        return _page(request, account, stop_form=form)
+    act(account, person_of(request).get_username(), form.cleaned_data["reason"], clock.now())
+    messages.success(request, _("No new order goes there.") if step == "stop" else _("Orders go there again."))
+    return redirect("panel:provider", account_id=account.pk)
+
+
+STOPS = {"stop": breaker.trip, "let-go": breaker.close}
 
 
 @never_cache

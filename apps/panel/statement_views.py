@@ -24,6 +24,7 @@ from apps.common import clock
 from apps.orders.decisions.refused import DecisionRefused, NotAllowed, NotFound
 from apps.orders.reconciling import deciding, importing
 from apps.orders.reconciling.aligning import Period
+from apps.orders.reconciling.asking import NotListed, Patience, ask_for_statement, can_list
 from apps.orders.reconciling.dialects import (
     DELIMITERS,
     FACTS,
@@ -36,7 +37,7 @@ from apps.orders.reconciling.dialects import (
     words_of,
 )
 from apps.orders.reconciling.importing import Brought, Busy, NotReadable, Result
-from apps.orders.reconciling.lines import BYTES_LIMIT
+from apps.orders.reconciling.lines import BYTES_LIMIT, Fault
 from apps.orders.statement_models import Break, BreakEnd, BreakKind, Statement
 from apps.panel import words
 from apps.panel.listing import as_id
@@ -47,6 +48,9 @@ from apps.providers.models import Integration
 from apps.providers.registry import has_wire
 
 OPEN, CLOSED, CLAIMED, ALL = "open", "closed", "claimed", "all"
+ASKED_FOR = timedelta(days=31)
+"""The most days of a list that is asked for here, and how long a person waits for it; the command waits longer."""
+PATIENCE = timedelta(seconds=20)
 PLAIN = {"dir": "ltr", "autocomplete": "off", "spellcheck": "false"}
 
 
@@ -116,6 +120,25 @@ class StatementForm(forms.Form):
         )
 
 
+class DaysForm(forms.Form):
+    """The days for which a provider is asked for its list, up to `today`."""
+
+    first = forms.DateField(label=_("First day"), widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(label=_("Last day"), widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, typed: Any, *, today: date) -> None:
+        super().__init__(typed, initial={"first": today - timedelta(days=1), "last": today})
+        self.today = today
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse days in the wrong order, days to come, and more of them than a page waits for."""
+        typed: dict[str, Any] = super().clean() or {}
+        first, last = typed.get("first"), typed.get("last")
+        if first and last and not (timedelta() <= last - first < ASKED_FOR and last <= self.today):
+            self.add_error("last", _("Give the first day first, no more than 31 days, and none after today."))
+        return typed
+
+
 def as_initial(dialect: Dialect) -> dict[str, Any]:
     """A dialect as the form shows it."""
     told = dialect.as_json()
@@ -159,34 +182,76 @@ def accounts_of(person: User) -> list[Integration]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def bring(request: HttpRequest, account_id: int) -> HttpResponse:
     """Check a file (nothing is written), or keep it with all differences."""
+    account = _account_of(request, account_id)
+    preset = request.GET.get("preset", "")
+    preset = preset if preset in PRESETS else preset_of(account.kind)
+    form = StatementForm(request.POST or None, request.FILES or None, initial=as_initial(PRESETS[preset]))
+    context: dict[str, object] = {
+        "account": account, "form": form, "presets": list(PRESETS), "preset": preset, "can_list": can_list(account)
+    }  # fmt: skip
+    if request.method == "POST" and form.is_valid():
+        upload, by = form.cleaned_data["file"], person_of(request).get_username()
+        period, content = _period(account, form), upload.read(BYTES_LIMIT + 1)
+        brought = Brought(content, form.dialect(), period, by, upload.name or "")
+        return _compared(request, account, brought, "panel/statement_bring.html", context)
+    return _shown(request, account, "panel/statement_bring.html", context)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask(request: HttpRequest, account_id: int) -> HttpResponse:
+    """Ask the provider for its own list of some days; check it, or keep it with all differences."""
+    account = _account_of(request, account_id)
+    if not can_list(account):
+        raise Http404
+    now, template = clock.now(), "panel/statement_ask.html"
+    form = DaysForm(request.POST or None, today=now.astimezone(zone_of([account.tenant_id])).date())
+    context: dict[str, object] = {"account": account, "form": form}
+    if request.method == "POST" and form.is_valid():
+        days, by = _days(account, **form.cleaned_data), person_of(request).get_username()
+        try:
+            brought = ask_for_statement(account, Period(days.starts_at, min(days.ends_at, now)), by, Patience(PATIENCE))
+        except NotListed as error:
+            context["faults"] = [Fault(0, str(error))]
+        else:
+            return _compared(request, account, brought, template, context)
+    return _shown(request, account, template, context)
+
+
+def _account_of(request: HttpRequest, account_id: int) -> Integration:
+    """The account with a provider, of a shop in which the person may act; 404 for one that the person cannot see."""
     account = Integration.objects.filter(pk=account_id, tenant_id__in=person_of(request).tenant_ids()).first()
     if account is None or not has_wire(account.kind):
         raise Http404
     check_may_operate(request, account.tenant_id)
-    preset = request.GET.get("preset", "")
-    preset = preset if preset in PRESETS else preset_of(account.kind)
-    form = StatementForm(request.POST or None, request.FILES or None, initial=as_initial(PRESETS[preset]))
-    context: dict[str, object] = {"account": account, "form": form, "presets": list(PRESETS), "preset": preset}
-    if request.method == "POST" and form.is_valid():
-        is_kept = "keep" in request.POST
-        found = _take(request, account, form, importing.import_statement if is_kept else importing.preview, context)
-        if found is not None and found.statement is not None:
-            return redirect("panel:provider_statement", statement_id=found.statement.pk)
-        context["found"] = found
-        context["kinds"] = [] if found is None else _kinds(found.counts)
+    return account
+
+
+def _shown(request: HttpRequest, account: Integration, template: str, context: dict[str, object]) -> HttpResponse:
     with timezone.override(zone_of([account.tenant_id])):
-        return render(request, "panel/statement_bring.html", context)
+        return render(request, template, context)
+
+
+def _compared(
+    request: HttpRequest, account: Integration, brought: Brought, template: str, context: dict[str, object]
+) -> HttpResponse:
+    """What was brought, kept or only checked as the button says; `template` and `context` are those of its page."""
+    act = importing.import_statement if "keep" in request.POST else importing.preview
+    found = _take(request, account, brought, act, context)
+    if found is not None and found.statement is not None:
+        return redirect("panel:provider_statement", statement_id=found.statement.pk)
+    context["found"] = found
+    context["kinds"] = [] if found is None else _kinds(found.counts)
+    return _shown(request, account, template, context)
 
 
 Act = Callable[[Integration, Brought, datetime], Result]
 
 
 def _take(
-    request: HttpRequest, account: Integration, form: StatementForm, act: Act, context: dict[str, object]
+    request: HttpRequest, account: Integration, brought: Brought, act: Act, context: dict[str, object]
 ) -> Result | None:
-    upload = form.cleaned_data["file"]
-    by = person_of(request).get_username()
-    brought = Brought(upload.read(BYTES_LIMIT + 1), form.dialect(), _period(account, form), by, upload.name or "")
     try:
         found = act(account, brought, clock.now())
     except NotReadable as error:
@@ -204,8 +269,11 @@ def _take(
 
 def _period(account: Integration, form: StatementForm) -> Period | None:
     first, last = form.cleaned_data["first"], form.cleaned_data["last"]
-    if first is None or last is None:
-        return None
+    return None if first is None or last is None else _days(account, first, last)
+
+
+def _days(account: Integration, first: date, last: date) -> Period:
+    """Whole days of the shop."""
     zone = zone_of([account.tenant_id])
     ends_at = _midnight(last + timedelta(days=1)).replace(tzinfo=zone) - timedelta(microseconds=1)
     return Period(_midnight(first).replace(tzinfo=zone), ends_at)

@@ -138,8 +138,16 @@ def load_low_balances(tenant_ids: list[int], now: datetime) -> list[LowBalance]:
 
 def _low(account: Integration, reading: BalanceReading, spent: int) -> LowBalance:
     micros = reading.amount_micros or 0
-    hours_left = max(micros, 0) * HOURS // spent if spent else None
-    return LowBalance(account, Money(micros, account.currency), reading.as_of, hours_left)
+    return LowBalance(account, Money(micros, account.currency), reading.as_of, _at_pace(micros, spent))
+
+
+def hours_left(account: Integration, micros: int, now: datetime) -> int | None:
+    """How long so much money lasts at the account at the last day's pace; None where nothing was spent."""
+    return _at_pace(micros, _spent([account], now)[account.pk])
+
+
+def _at_pace(micros: int, spent: int) -> int | None:
+    return max(micros, 0) * HOURS // spent if spent else None
 
 
 def alert_of(account: Integration) -> int | None:

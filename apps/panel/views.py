@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -20,10 +21,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.accounts.models import Tenant, User
+from apps.accounts.view_models import SavedView
 from apps.catalog.models import Product
 from apps.common import clock
 from apps.common.sheets import csv_lines
 from apps.orders import local
+from apps.orders.decisions.tags import known_tags
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus
 from apps.panel import words
@@ -41,6 +44,8 @@ def orders(request: HttpRequest) -> HttpResponse:
     """The orders of the person's shops, newest first."""
     person = person_of(request)
     context = {**_list_context(request, person), **_choices(person.tenant_ids())}
+    context["may_act"] = bool(person.operated_ids())
+    context["saved_views"] = SavedView.objects.filter(user=person).order_by("name")
     with timezone.override(zone_of(person.tenant_ids())):
         return render(request, "panel/orders.html", context)
 
@@ -56,11 +61,16 @@ def orders_live(request: HttpRequest) -> HttpResponseBase:
         return live(request, "panel/_orders.html", context)
 
 
+def shops_shown(person: User, wanted: Wanted) -> list[int]:
+    """The shops whose orders the list has: the person's own, or their sandboxes where these are asked for."""
+    return person.sandbox_ids() if wanted.sandbox else person.tenant_ids()
+
+
 def _list_context(request: HttpRequest, person: User) -> dict[str, object]:
     wanted = Wanted.read(request.GET)
     tenant_ids = person.tenant_ids()
     return {
-        "listing": load_listing(tenant_ids, wanted, clock.now(), zone_of(tenant_ids)),
+        "listing": load_listing(shops_shown(person, wanted), wanted, clock.now(), zone_of(tenant_ids)),
         "low_shelves": low_shelves(tenant_ids),
         "has_shop": bool(tenant_ids),
         "query": wanted.query(before=wanted.before),
@@ -77,6 +87,7 @@ def _choices(tenant_ids: list[int]) -> dict[str, object]:
         "reasons": words.REASONS.items(),
         "providers": accounts.values_list("pk", "name"),
         "products": products.values_list("pk", "name"),
+        "tags": known_tags(tenant_ids),
     }
 
 
@@ -85,9 +96,10 @@ def _choices(tenant_ids: list[int]) -> dict[str, object]:
 @require_safe
 def orders_file(request: HttpRequest) -> StreamingHttpResponse:
     """Every order that the filters let through as CSV, in portions however many there are."""
-    tenant_ids = person_of(request).tenant_ids()
+    wanted = Wanted.read(request.GET)
+    tenant_ids = shops_shown(person_of(request), wanted)
     zone = zone_of(tenant_ids)
-    found = select_orders(tenant_ids, Wanted.read(request.GET), clock.now(), zone)
+    found = select_orders(tenant_ids, wanted, clock.now(), zone)
     return StreamingHttpResponse(
         csv_lines(file_head(), file_rows(found, zone)),
         content_type="text/csv; charset=utf-8",
@@ -112,9 +124,10 @@ def person_of(request: HttpRequest) -> User:
 
 
 def load_order(request: HttpRequest, order_id: int) -> Order:
-    """The order, if it belongs to one of the person's shops; else 404, as if it did not exist."""
-    own = Order.objects.filter(tenant_id__in=person_of(request).tenant_ids())
-    found = own.select_related("tenant", "customer").filter(pk=order_id).first()
+    """The order, if it belongs to one of the person's shops or their sandboxes; else 404, as if it did not exist."""
+    own = person_of(request).tenant_ids()
+    mine = Order.objects.filter(Q(tenant_id__in=own) | Q(tenant__sandbox_of__in=own))
+    found = mine.select_related("tenant", "customer").filter(pk=order_id).first()
     if found is None:
         raise Http404
     return found

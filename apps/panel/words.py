@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from apps.common.wire import MaybeSentReason, NotSentReason
+from apps.journal import audit
 from apps.orders.decisions import Said
 from apps.orders.statement_models import BreakEnd
 from apps.providers.contract import Outcome
@@ -29,6 +30,7 @@ REASONS: Words = {
     "waiting:internal_error": _("Waits: an error in the hub kept it from being sent; it is tried again."),
     "waiting:manual_route": _("Waits for a person: its route is not automatic."),
     "waiting:mapping_incomplete": _("Waits: the package's mapping at the provider lacks something the provider needs."),
+    "waiting:other_world": _("Waits: its route leads from the sandbox to a real account, or the other way round."),
     "waiting:mapping_refused": _("Waits: the provider does not know what the package is mapped to there."),
     "waiting:outside_hours": _("Waits for the opening hours of its route."),
     "waiting:mapping_missing": _("Waits: the package is not mapped at the provider."),
@@ -40,6 +42,7 @@ REASONS: Words = {
     "waiting:no_route": _("Waits: the package has no usable route."),
     "waiting:pin": _("Delivered at the provider; the PIN has not come yet, and the money stays held."),
     "waiting:provider_paused": _("Waits: the provider account is paused after a trouble on our side there."),
+    "waiting:provider_stopped": _("Waits: somebody has stopped new orders to the provider account."),
     "waiting:provider_unreachable": _("Waits: the provider could not be reached, and nothing was sent."),
     "waiting:rate_missing": _("Waits: there is no exchange rate from the provider's currency to the order's."),
     "waiting:rate_stale": _("Waits: the exchange rate to the order's currency is too old."),
@@ -68,6 +71,7 @@ REASONS: Words = {
 PASSED_OVER: Words = {
     "balance_too_low": _("our money there is too little, with what is on its way"),
     "breaker_open": _("has not answered"),
+    "provider_stopped": _("somebody has stopped new orders there"),
     "budget": _("takes no more requests at the moment"),
     "cost_above_price": _("costs more than it brings"),
     "credentials_missing": _("credentials not complete"),
@@ -80,6 +84,7 @@ PASSED_OVER: Words = {
     "mapping_refused": _("does not know what the package is mapped to"),
     "outside_hours": _("outside its opening hours"),
     "provider_disabled": _("account switched off"),
+    "other_world": _("between the sandbox and the real accounts nothing is bought"),
     "target_busy": _("an open order for this recipient is there"),
     "provider_paused": _("account paused"),
     "provider_unreachable": _("could not be reached a moment ago"),
@@ -202,6 +207,8 @@ EVENTS: Words = {
     "asked_again": _("Asked again by a person"),
     "placed_by_hand": _("Placed by hand"),
     "noted": _("Note"),
+    "tagged": _("Tag put on"),
+    "untagged": _("Tag taken off"),
     "reply_seen": _("A provider's reply was looked at"),
     "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),
@@ -259,6 +266,7 @@ CAUSES: Words = {
     "api": _("REST interface"),
     "client_api": _("client API"),
     "znet": _("ZNET interface"),
+    "event": _("webhook of the customer"),
 }
 
 OUTCOMES: Words = {
@@ -374,6 +382,7 @@ ANSWERS: Words = {
     Said.SENT: _("Sent now. What came back: %(detail)s."),
     Said.NOT_SENT: _("Not sent. %(detail)s"),
     Said.ASKED: _("The provider was asked and answered: %(detail)s."),
+    Said.PLANNED: _("It is due now: the hub sends or asks within the account's budget."),
     Said.TOO_SOON: _("The provider was asked a moment ago. Wait a few seconds."),
     Said.BEING_SENT: _("It is being sent at this moment. Nothing was asked."),
     Said.BUSY: _("Another process is asking at this moment. Nothing was asked twice."),
@@ -475,3 +484,37 @@ BREAK_EVENTS: Words = {
     **{str(value): label for value, label in BreakEnd.choices},
 }
 """The lines of a difference's story."""
+
+RECORDED: Words = {
+    audit.Action.CREATED: _("created"),
+    audit.Action.CHANGED: _("changed"),
+    audit.Action.DELETED: _("deleted"),
+    audit.Action.SIGNED_IN: _("signed in"),
+    audit.Action.SIGN_IN_FAILED: _("could not sign in"),
+    audit.Action.SIGNED_OUT: _("signed out"),
+    audit.Action.SESSION_ENDED: _("signed out other browsers"),
+    audit.Action.PASSWORD_CHANGED: _("changed the password"),
+    audit.Action.PASSWORD_RESET: _("chose a new password by a mailed link"),
+    audit.Action.FACTOR_ON: _("switched the second factor on"),
+    audit.Action.FACTOR_OFF: _("switched the second factor off"),
+    audit.Action.RECOVERY_USED: _("signed in with a recovery code"),
+    audit.Action.RECOVERY_RENEWED: _("made new recovery codes"),
+    audit.Action.UNLOCKED: _("was let in again"),
+    audit.Action.INVITED: _("invited"),
+    audit.Action.INVITATION_WITHDRAWN: _("withdrew an invitation"),
+    audit.Action.JOINED: _("joined by an invitation"),
+    audit.Action.KEY_REPLACED: _("replaced a key"),
+    audit.Action.SIGNING_DEMANDED: _("demanded signed requests"),
+    audit.Action.BREAKER_TRIPPED: _("stopped sending to the account"),
+    audit.Action.BREAKER_CLOSED: _("let the account be sent to again"),
+}
+"""What is recorded about the set-up and about signing in."""
+
+RECORDED_TABLES: Words = {"invitation": _("Invitation")}
+"""Tables that only the record of changes names."""
+
+RECORDED_FIELDS: Words = {"sealed_secrets": _("Secrets"), "secret_hash": _("Secret")}
+"""Fields that nobody sees but as changed."""
+
+KINDS: Words = {"manual": _("By hand"), "stock": _("Own stock")}
+"""Kinds of accounts that no protocol names."""

@@ -14,6 +14,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 
+from apps.proof.virtual import join_play
+
 
 class Killed(BaseException):
     """The process is gone: nothing that catches `Exception` can help, nothing that it still tries reaches anybody."""
@@ -90,6 +92,7 @@ class Actor:
         raise Killed
 
     def _live(self) -> None:
+        join_play()
         while True:
             self._go.acquire()
             if self._is_ended and self.job is None:

@@ -117,7 +117,7 @@ class Line:
                 self._baton.step()
                 answer, took_s = self._ask_once(step)
                 total_s += took_s
-                exchanges.append(Exchange(step.redacted(), answer, 0.0))
+                exchanges.append(Exchange(step, answer, 0.0))
                 step = next_step(job.talk, exchanges)
         except Exception as error:
             return JobResult(job.key, None, error, tuple(exchanges)), total_s

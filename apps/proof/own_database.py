@@ -46,6 +46,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "CODE_INDEX_KEY": secrets.token_hex(32),
         "API_KEY_PEPPER": secrets.token_hex(32),
         "DEBUG": "false",
+        "PRODUCTION": "false",
         "LOG_LEVEL": "ERROR",
         "PYTHONHASHSEED": "0",
         WORKER: "1",
@@ -68,6 +69,7 @@ def _postgres(folder: Path, count: int) -> Iterator[list[str]]:
         _execute(psycopg2, server.url, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         first = server.create_database("prove_1")
         migrate(environment(folder, first))
+        _execute(psycopg2, first, "VACUUM")
         urls = [first]
         for number in range(2, count + 1):
             _execute(psycopg2, server.url, f"CREATE DATABASE prove_{number} TEMPLATE prove_1")

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import Min
+from django.db.models import Max, Min
 from django.test.utils import override_settings
 
 from apps.common import broker, checkpoints, clock, multiplex, transport
@@ -28,8 +28,9 @@ from apps.proof.empty import empty_database
 from apps.proof.faults import Swarm, draw_swarm
 from apps.proof.line import Line
 from apps.proof.shop import WARES, Shop, Wish, open_shop
-from apps.proof.verdict import Verdict
-from apps.proof.virtual import START, InlinePool, VirtualTime, stand_ins, swapped
+from apps.proof.verdict import LONGEST_GAP, Verdict
+from apps.proof.virtual import START, InlinePool, VirtualTime, join_play, leave_play, plays, stand_ins, swapped
+from apps.providers.models import REFUSED_FOR, PackageMapping
 from apps.simulator.ledger import Entry
 
 TICK_S = 5.0
@@ -137,6 +138,8 @@ class Run:
         ]
         rooms = ("apps.orders", "apps.providers", "apps.journal", "apps.wallet")
         with ExitStack() as stack:
+            join_play()
+            stack.callback(leave_play)
             stack.enter_context(swapped(swaps))
             stack.enter_context(swapped([*stand_ins(self.clock, inner_dice, self.sleep), *_threads()], rooms))
             stack.enter_context(override_settings(REDIS_URL=""))  # the budgets are kept in the proof's own database
@@ -220,7 +223,7 @@ class Run:
         if next_at is None:
             return None
         at_s = max((next_at - START).total_seconds(), self.clock.elapsed_s + 0.001, self._no_sweep_before)
-        if self.is_calm and at_s > self._rest_at():
+        if self.is_calm and at_s > self._rest_at() and at_s > self._mappings_tried_at():
             return None
         self._sweep_at = math.ceil(at_s / TICK_S) * TICK_S
         return self._sweep_at
@@ -238,6 +241,11 @@ class Run:
         done = [each.finished_at for world in self.line.worlds.values() for each in world.purchases()]
         latest = max(last, max(done, default=0.0) - START.timestamp(), ARRIVE_WITHIN_S + CHAOS_AFTER_S)
         return latest + QUIET_AFTER_S
+
+    def _mappings_tried_at(self) -> float:
+        """Until when ids that a provider refused are tried again: what waits for them is not forgotten before."""
+        refused_at = PackageMapping.objects.aggregate(last=Max("refused_at"))["last"]
+        return (refused_at + REFUSED_FOR + LONGEST_GAP - START).total_seconds() if refused_at else 0.0
 
     # Events
 
@@ -366,7 +374,7 @@ class Run:
     def at_point(self, name: str) -> None:
         """A checkpoint was reached: the process may die or stop here, or let others go on."""
         actor = self.baton.current
-        if actor is None or actor.is_dead:
+        if actor is None or actor.is_dead or not plays():
             return
         is_inside = connection.in_atomic_block
         fault = self._draw(name, is_inside=is_inside)
@@ -430,6 +438,8 @@ class _KeptConnection:
 
     def close(self) -> None:
         """The baton's actors keep theirs."""
+        if not plays():
+            connection.close()
 
 
 def _threads() -> list[tuple[object, object]]:

@@ -1,10 +1,15 @@
-"""Virtual time, seeded dice, and how they take the place of the real ones in the modules of ours that use them."""
+"""Virtual time, seeded dice, and how they take the place of the real ones in the modules of ours that use them.
+
+Only the threads that play see them: whatever else runs in the process keeps the real ones, and moves no virtual clock.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +23,24 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """When every run begins."""
 
 NOT_OURS_TO_CHANGE = ("apps.proof", "apps.simulator")
+
+
+_thread = threading.local()
+
+
+def join_play() -> None:
+    """From now on the thread that calls is one of those that play."""
+    _thread.plays = True
+
+
+def leave_play() -> None:
+    """From now on it is not."""
+    _thread.plays = False
+
+
+def plays() -> bool:
+    """Whether the thread that calls is one of those that play."""
+    return getattr(_thread, "plays", False)
 
 
 class VirtualTime:
@@ -55,11 +78,11 @@ class _Stand:
     """Stands for a module: some of its names are replaced, all others are the module's own."""
 
     def __init__(self, module: ModuleType, **replaced: Callable[..., Any]) -> None:
-        self._module = module
-        self.__dict__.update(replaced)
+        self._module, self._replaced = module, replaced
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
+        is_replaced = name in self._replaced and plays()
+        return self._replaced[name] if is_replaced else getattr(self._module, name)
 
 
 class InlinePool:
@@ -114,7 +137,7 @@ def stand_ins(clock: VirtualTime, dice: random.Random, sleep: Callable[[float], 
 def swapped(swaps: Sequence[tuple[object, object]], rooms: Sequence[str] = ("apps.",)) -> Iterator[None]:
     """Meanwhile every module of these rooms that holds one of the objects, under any name, holds its replacement."""
     undo: list[tuple[ModuleType, str, object]] = []
-    new_of = {id(old): new for old, new in swaps}
+    new_of = {id(old): _for_players(new, old) for old, new in swaps}
     for module in _modules(rooms):
         for name, value in list(vars(module).items()):
             if id(value) in new_of:
@@ -125,6 +148,18 @@ def swapped(swaps: Sequence[tuple[object, object]], rooms: Sequence[str] = ("app
     finally:
         for module, name, value in undo:
             setattr(module, name, value)
+
+
+def _for_players(new: Any, old: Any) -> Any:
+    """What is called is chosen by who calls; a stand-in for a module chooses by itself."""
+    if not (callable(new) and callable(old)):
+        return new
+
+    @functools.wraps(old, updated=())
+    def chosen(*args: Any, **kwargs: Any) -> Any:
+        return (new if plays() else old)(*args, **kwargs)
+
+    return chosen
 
 
 def _modules(rooms: Sequence[str]) -> list[ModuleType]:

@@ -25,12 +25,13 @@ from apps.accounts.admin_base import (
     names_with_values,
     tenant_filter,
 )
+from apps.accounts.keys import is_test_key
 from apps.catalog.admin import PriceInline
 from apps.catalog.models import Package
 from apps.common.crypto import CannotOpen
 from apps.providers import troubles
 from apps.providers.contract import Outcome
-from apps.providers.models import IDENTITY, MAX_WEIGHT, Integration, PackageMapping, Route
+from apps.providers.models import IDENTITY, MAX_WEIGHT, Integration, PackageMapping, Route, check_no_test_key
 from apps.providers.registry import ADAPTERS
 from apps.providers.registry import secret_names as names_of
 
@@ -47,6 +48,16 @@ class IntegrationForm(ReadableForm):
         """An object."""
         return names_with_values(self.cleaned_data["options"])
 
+    def clean(self) -> dict[str, Any] | None:
+        """No key of a sandbox."""
+        if self.typed_secrets():
+            check_no_test_key({PREFIX + name: value for name, value in self.merged_secrets().items()})
+        return super().clean()
+
+    def merged_secrets(self) -> dict[str, str]:
+        """Those that were typed in beside those that stay."""
+        return {**stored_secrets(self.instance), **self.typed_secrets()}
+
     def typed_secrets(self) -> dict[str, str]:
         """The secrets that were typed in, by the adapter's names."""
         fields = self.cleaned_data.items()
@@ -54,9 +65,9 @@ class IntegrationForm(ReadableForm):
 
     def save(self, commit: bool = True) -> Any:
         """Seal the typed secrets beside those that stay."""
-        typed, known = self.typed_secrets(), names_of(ADAPTERS[self.instance.kind])
-        if typed:
-            merged = {**stored_secrets(self.instance), **typed}
+        known = names_of(ADAPTERS[self.instance.kind])
+        if self.typed_secrets():
+            merged = self.merged_secrets()
             self.instance.set_secrets({name: value for name, value in merged.items() if name in known})
         return super().save(commit)
 
@@ -127,7 +138,8 @@ class IntegrationAdmin(TenantAdmin):
         """Which secrets are there, never what they are."""
         stored = stored_secrets(integration)
         words = {True: gettext("stored"), False: gettext("missing")}
-        return ", ".join(f"{name}: {words[bool(stored.get(name))]}" for name in secret_names(integration)) or "-"
+        usable = {name for name, value in stored.items() if value and not is_test_key(value)}
+        return ", ".join(f"{name}: {words[name in usable]}" for name in secret_names(integration)) or "-"
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save, and say which secrets are still missing."""

@@ -10,5 +10,10 @@ class ProvidersConfig(AppConfig):
     label = "providers"
 
     def ready(self) -> None:
-        """Register the check of the declarations."""
-        from apps.providers import checks  # noqa: F401 - importing registers it
+        """Register the check of the declarations, and record every change of accounts, mappings and routes."""
+        from apps.providers import (
+            checks,  # noqa: F401 - importing registers it
+            watching,
+        )
+
+        watching.watch_tables()

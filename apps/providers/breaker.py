@@ -11,7 +11,11 @@ from django.db import transaction
 
 from apps.common.budget import as_us
 from apps.common.logs import get_logger
+from apps.journal import audit
+from apps.journal.audit import Action
+from apps.providers.models import Integration
 from apps.providers.traffic_models import Breaker
+from apps.providers.troubles import mended
 
 log = get_logger(__name__)
 
@@ -32,11 +36,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The state and since when (None: always); while it is not closed, when the next probe may go."""
+    """The state and since when (None: always); while it is not closed, when the next probe may go.
+
+    `held`: a person has stopped new orders to the account, whatever it answers: since when, who, and why.
+    """
 
     state: State
     since: datetime | None = None
     next_probe_at: datetime | None = None
+    held: tuple[datetime, str, str] | None = None
 
 
 def state_of(integration_id: int, now: datetime) -> State:
@@ -49,10 +57,11 @@ def standing_of(integration_id: int, now: datetime) -> Standing:
     row = Breaker.objects.filter(pk=integration_id).first()
     if row is None:
         return Standing(State.CLOSED)
+    held = None if row.held_at is None else (row.held_at, row.held_by, row.held_why)
     if row.opened_at is None or row.next_probe_at is None:
-        return Standing(State.CLOSED, row.closed_at)
+        return Standing(State.CLOSED, row.closed_at, held=held)
     state = State.HALF_OPEN if row.next_probe_at <= now else State.OPEN
-    return Standing(state, row.opened_at, row.next_probe_at)
+    return Standing(state, row.opened_at, row.next_probe_at, held)
 
 
 def win_probe(integration_id: int, now: datetime) -> bool:
@@ -90,3 +99,35 @@ def _failed(row: Breaker, now: datetime) -> None:
     if len(row.failed_us) >= OPENS_AFTER:
         log.warning("breaker_opened", integration=row.pk, failures=len(row.failed_us))
         row.failed_us, row.opened_at, row.next_probe_at = [], now, now + PROBE_EVERY
+
+
+# --- by a person
+
+
+def trip(integration: Integration, who: str, why: str, now: datetime) -> None:
+    """Send no new order to the account until a person lets it; open ones are asked about as ever."""
+    with transaction.atomic():
+        Breaker.objects.get_or_create(pk=integration.pk)
+        free = Breaker.objects.filter(pk=integration.pk, held_at=None)
+        if free.update(held_at=now, held_by=who[:150], held_why=why) == 1:
+            _tell(Action.BREAKER_TRIPPED, integration, who, why, now)
+            log.warning("provider_stopped", integration=integration.pk, actor=who)
+
+
+def close(integration: Integration, who: str, why: str, now: datetime) -> None:
+    """Let orders go there again, also where failures have opened the breaker; those that waited go at once."""
+    with transaction.atomic():
+        Breaker.objects.get_or_create(pk=integration.pk)
+        row = Breaker.objects.select_for_update().get(pk=integration.pk)
+        if row.held_at is None and row.opened_at is None:
+            return
+        row.held_at, row.held_by, row.held_why = None, "", ""
+        row.failed_us, row.opened_at, row.next_probe_at, row.closed_at = [], None, None, now
+        row.save()
+        _tell(Action.BREAKER_CLOSED, integration, who, why, now)
+        log.warning("provider_let_go", integration=integration.pk, actor=who)
+        mended.send(sender=Integration, integration=integration, package_id=None)
+
+
+def _tell(action: Action, integration: Integration, who: str, why: str, now: datetime) -> None:
+    audit.record(action, integration, integration.tenant_id, now, changes={"reason": ("", why)}, actor=who)

@@ -286,6 +286,30 @@ class Catalogue:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One purchase in the provider's own list, with the `word` for its state and what that word says.
+
+    `cost` is in `currency`; None where it is not told. `at` is None where the time cannot be read.
+    """
+
+    own_ref: str
+    provider_id: str
+    word: str
+    outcome: Outcome
+    cost: Decimal | None
+    currency: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that was bought in a time, or the `error` for which nothing was read; an error is never an empty list."""
+
+    purchases: tuple[Listed, ...]
+    error: str = ""
+
+
 CATALOGUE_LIMIT = 16 * 1024 * 1024
 """Bytes of a product list that are read at most."""
 
@@ -368,6 +392,7 @@ Talk = Generator[HttpCall, Answer, Result]
 TalkMany = Generator[HttpCall, Answer, Mapping[str, Result]]
 TalkBalance = Generator[HttpCall, Answer, Balance]
 TalkCatalogue = Generator[HttpCall, Answer, Catalogue]
+TalkListing = Generator[HttpCall, Answer, Listing]
 
 
 class Kind(Protocol):
@@ -390,6 +415,15 @@ class LocalAdapter(Kind, Protocol):
 
     def fulfil(self, account: Account, request: PlaceRequest) -> LocalTalk:
         """Exactly one try to fulfil: yields at most one call."""
+        ...
+
+
+@runtime_checkable
+class AskedLocalAdapter(LocalAdapter, Protocol):
+    """A kind without a wire that knows more of a purchase later: it is asked when the attempt's row is due."""
+
+    def answer(self, account: Account, request: PlaceRequest, age_s: float) -> Result:
+        """What became of a purchase that was made `age_s` seconds ago."""
         ...
 
 
@@ -422,4 +456,13 @@ class HookedAdapter(Kind, Protocol):
 
     def parse_webhook(self, account: Account, call: HookCall) -> Hook:
         """Verifies a webhook and reads what it is about. Never raises, whatever was posted."""
+        ...
+
+
+@runtime_checkable
+class ListingAdapter(Kind, Protocol):
+    """A kind whose provider lists what was bought in a time."""
+
+    def listing(self, account: Account, starts_at: datetime, ends_at: datetime) -> TalkListing:
+        """Every purchase from `starts_at` to `ends_at`, both included, whoever made it; all of them or an error."""
         ...

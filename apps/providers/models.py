@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.keys import is_test_key
 from apps.accounts.models import PriceGroup, Tenant
 from apps.catalog.models import Package
 from apps.common.crypto import open_text, seal_text
@@ -29,6 +31,13 @@ REFUSED_FOR = timedelta(hours=1)
 """How long a mapping is left alone whose ids the provider does not know, unless somebody saves it."""
 
 MAX_WEIGHT = 1000
+
+
+def check_no_test_key(typed: Mapping[str, str]) -> None:
+    """Raise `ValidationError`, by name, for the key of a sandbox: it delivers made-up codes for play money."""
+    text = _("this is a test key (hub_test_...): a sandbox sells nothing real; use a live key of that shop")
+    if found := [name for name, value in typed.items() if is_test_key(value)]:
+        raise ValidationError(dict.fromkeys(found, text))
 
 
 class Integration(models.Model):
@@ -62,8 +71,12 @@ class Integration(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse an address that must not be reached, unknown options, a changed identity after the first purchase."""
+        """Refuse an address that must not be reached, unknown options, a changed identity after the first purchase.
+
+        Nor may a shop buy at a sandbox.
+        """
         self._check_address()
+        check_no_test_key({"login": self.login})
         self._check_identity()
         try:
             self.caps()
@@ -94,7 +107,8 @@ class Integration(models.Model):
         return policy_for(is_local=self.is_local)
 
     def set_secrets(self, secrets: dict[str, str]) -> None:
-        """Seal `secrets` (field name to value) into the row; save it yourself."""
+        """Seal `secrets` (field name to value) into the row; save it yourself. A test key is a `ValidationError`."""
+        check_no_test_key(secrets)
         self.sealed_secrets = seal_text(json.dumps(secrets))
 
     def account(self) -> Account:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
+from apps.accounts.keys import is_test_key
 from apps.providers.adapters.client_api import CAPS, ClientApi
 from apps.providers.adapters.digiflazz import Digiflazz
 from apps.providers.adapters.manual import Manual
 from apps.providers.adapters.reloadly import Reloadly
+from apps.providers.adapters.sandbox import Sandbox
 from apps.providers.adapters.smm_v2 import SmmV2
 from apps.providers.adapters.stock import Stock
 from apps.providers.adapters.znet import Znet
@@ -29,7 +31,11 @@ ADAPTERS: dict[str, Adapter | LocalAdapter] = {
     "internal": ClientApi("internal", "Another shop of this system", INTERNAL, carries_path=True),
     "stock": Stock(),
     "manual": Manual(),
+    "sandbox": Sandbox(),
 }
+
+SANDBOX = Sandbox.kind
+"""The kind that pretends: for the sandbox of a shop, which nothing else is for."""
 
 
 class UnknownKind(LookupError):
@@ -77,8 +83,9 @@ _LOCAL: dict[type, bool] = {}
 
 
 def missing_secrets(adapter: Kind, account: Account) -> list[str]:
-    """The secrets that the protocol needs and the account lacks."""
-    return [name for name in adapter.secret_fields if not account.secrets.get(name)]
+    """The secrets that the protocol needs and the account lacks. The key of a sandbox is none: it buys nothing real."""
+    stored = account.secrets
+    return [name for name in adapter.secret_fields if not stored.get(name) or is_test_key(stored[name])]
 
 
 def secret_names(adapter: Kind) -> tuple[str, ...]:
@@ -97,5 +104,5 @@ def missing_ids(adapter: Kind, product: Mapping[str, str]) -> list[str]:
 
 
 def kind_choices() -> list[tuple[str, str]]:
-    """Kind and label of every adapter, for the choices of a form field."""
-    return [(kind, adapter.label) for kind, adapter in ADAPTERS.items()]
+    """Kind and label of every adapter that an account may be made of, for the choices of a form field."""
+    return [(kind, adapter.label) for kind, adapter in ADAPTERS.items() if kind != SANDBOX]

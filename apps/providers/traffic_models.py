@@ -23,7 +23,10 @@ class RateBudget(models.Model):
 
 
 class Breaker(models.Model):
-    """Whether an account answers. `failed_us` are its latest failures in a row, oldest first, while it is closed."""
+    """Whether an account answers. `failed_us` are its latest failures in a row, oldest first, while it is closed.
+
+    `held_at`: a person has stopped new orders to the account, until a person lets them go there again.
+    """
 
     integration = models.OneToOneField(
         "providers.Integration", on_delete=models.CASCADE, primary_key=True, related_name="+"
@@ -32,6 +35,9 @@ class Breaker(models.Model):
     opened_at = models.DateTimeField(null=True, blank=True)
     next_probe_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    held_at = models.DateTimeField(null=True, blank=True)
+    held_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    held_why = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     class Meta:
         db_table = "providers_breaker"

@@ -1,10 +1,17 @@
-"""Calls of providers' webhooks: stored raw, verified, told apart, and followed by a question of our own."""
+"""Calls of providers' webhooks in, and events for customers' webhooks out."""
 
 from django.apps import AppConfig
 
 
 class WebhooksConfig(AppConfig):
-    """Registers the room with Django."""
+    """Registers the room with Django, and lets it hear of every event."""
 
     name = "apps.webhooks"
     label = "webhooks"
+
+    def ready(self) -> None:
+        """Follow the outbox."""
+        from apps.journal.outbox import recorded
+        from apps.webhooks.kicks import follow_outbox
+
+        recorded.connect(follow_outbox, dispatch_uid="webhooks.follow_outbox")

@@ -1,4 +1,4 @@
-"""The Celery task of the webhooks: what was left unread, what came early, and who fell silent."""
+"""The Celery tasks of the webhooks: what providers' calls need later, and the delivery of customers' events."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from celery import shared_task
 
 from apps.common import clock
 from apps.journal import heartbeats
-from apps.journal.loops import BY_NAME, HOOKS
+from apps.journal.loops import BY_NAME, EVENTS, HOOKS
 from apps.orders import hints, silence
 from apps.orders.silence import Habit
 from apps.providers.models import Integration
-from apps.webhooks import reading
+from apps.webhooks import delivering, keeping, reading
 from apps.webhooks.addresses import takes_webhooks
 
 
@@ -28,3 +28,19 @@ def follow_provider_webhooks() -> None:
     for integration in silent:
         silence.ask_more_often(integration, now)
     heartbeats.beat(BY_NAME[HOOKS].heartbeat, now, silent=[integration.pk for integration in silent])
+
+
+@shared_task(name="apps.webhooks.tasks.deliver_events")
+def deliver_events() -> dict[str, int]:
+    """Hand on and send every event that is due; how many events and tries that were."""
+    heartbeats.beat(BY_NAME[EVENTS].heartbeat, clock.now())
+    ran = delivering.run(clock.now)
+    told = {"published": ran.published, "tries": ran.tries}
+    heartbeats.beat(BY_NAME[EVENTS].heartbeat, clock.now(), **told)
+    return told
+
+
+@shared_task(name="apps.webhooks.tasks.forget_delivered_events")
+def forget_delivered_events() -> None:
+    """Remove what was delivered to customers' endpoints a month ago."""
+    keeping.forget_old(clock.now())

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 def prepare(url: str) -> None:
     """Django on that server, with the tables made."""
-    settings = {"DATABASE_URL": url, "REDIS_URL": "", "DEBUG": "false", "LOG_LEVEL": "ERROR"}
+    settings = {"DATABASE_URL": url, "REDIS_URL": "", "DEBUG": "false", "PRODUCTION": "false", "LOG_LEVEL": "ERROR"}
     os.environ.update({**_bootstrap.random_secrets(), **settings, "DJANGO_SETTINGS_MODULE": "config.settings"})
     import django
     from django.core.management import call_command

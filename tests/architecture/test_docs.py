@@ -25,7 +25,7 @@ from django.core.management import get_commands, load_command_class
 from apps.catalog.models import InputField
 from apps.common.backoff import JITTER, error_gap_s, spec_gap_s
 from apps.common.tables import BYTES_LIMIT, LINES_LIMIT
-from apps.ops import start
+from apps.ops import doctor, start
 from apps.ops.money_check import WAYS
 from apps.ops.schedule import BALANCES
 from apps.orders import decisions
@@ -64,8 +64,8 @@ GUIDE = (ROOT / "docs" / "TESTING_GUIDE.md").read_text()
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
-ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST"}
-"""Words in capitals that are no variables of ours: those of the examples, Django's own, and those of HTTP."""
+ENVIRONMENT_OF_OTHERS = {"KEY", "OWNER", "DATABASE", "INSTALLED_APPS", "GET", "POST", "INFO"}
+"""Words in capitals that are no variables of ours: those of the examples, Django's own, HTTP's, and levels of logs."""
 
 
 def names(paths: Iterable[Path]) -> list[str]:
@@ -130,18 +130,33 @@ class TestLinks:
         known = (
             "README_MONITORING.md",
             "TESTING_GUIDE.md",
+            "README_IMPLEMENTATION.md",
+            "IMPLEMENTATION_COMPLETE.md",
+            "SUMMARY_AR.md",
+            "CHANGELOG_MONITORING.md",
+            "MONITORING_IMPLEMENTATION_PLAN.md",
+            "QUICK_START_NEXT_CHAT.md",
             "migration_provider_referans.sql",
             "setup_periodic_task.py",
             "start_monitoring.ps1",
             "TESTING_GUIDE.md#-استكشاف-الأخطاء-الشائعة",
+            "IMPLEMENTATION_COMPLETE.md#-استكشاف-الأخطاء",
         )
         links = LINK.findall(INDEX)
         assert [name for name in known if not any(link.endswith(name) for link in links)] == []
 
-    def test_are_made_only_to_documents_that_exist(self) -> None:
-        coming = re.findall(r"\(`(\w+\.md)`\).*?\*Coming", INDEX, re.DOTALL)
-        assert len(coming) == 4
-        assert [name for name in coming if (ROOT / "docs" / name).exists()] == []  # then it is a link
+    def test_of_the_index_reach_every_document(self) -> None:
+        seen, left = {ROOT / "docs" / "DOCS_INDEX.md"}, [ROOT / "docs" / "DOCS_INDEX.md"]
+        while left:
+            page = left.pop()
+            links = (link.partition("#")[0] for link in LINK.findall(FENCE.sub("", page.read_text())))
+            found = {(page.parent / link).resolve() for link in links if link.endswith(".md") and ":" not in link}
+            left += found - seen
+            seen |= found
+        assert [document.name for document in DOCUMENTS if document not in seen] == []
+
+    def test_of_the_index_wait_for_no_document(self) -> None:
+        assert "*Coming" not in INDEX
 
     def test_of_the_tree_name_what_is_there(self) -> None:
         (tree,) = re.findall(r"## 📂 Documentation Structure\s+```\n(.*?)```", INDEX, re.DOTALL)
@@ -163,17 +178,18 @@ def our_folders() -> Iterator[tuple[str, list[str], list[str]]]:
 HANDED_OVER = {
     "test.py": "_checks.py",
     "mutate_tables.py": "_mutants.py",
+    "screenshots.py": "_screenshots.py",
     "chaos.py": str(Path("..", "tests", "chaos", "run.py")),
 }
-"""Scripts that only make the environment, and the one that reads their arguments."""
+"""Scripts that only make the environment, or know more than a parser, and the one that reads their arguments."""
 
 
 def script_options(name: str) -> set[str]:
     """The options of a script of ours, asked from the parser that reads them."""
     if name == "start.py":
         return options_of(start.read_arguments)
-    if name in HANDED_OVER:
-        return helped_options(HANDED_OVER[name])
+    if name in HANDED_OVER or "/" in name:
+        return helped_options(HANDED_OVER.get(name, name))
     return command_options(name.removesuffix(".py"))
 
 
@@ -233,7 +249,7 @@ def problem_with(words: list[str]) -> str:
     """Why this command would not run; empty when it would."""
     if Path(words[0]).name.startswith("python"):
         words = words[1:]
-    program = Path(words[0]).name
+    program = words[0].replace("\\", "/").rpartition("scripts/")[2] if "scripts" in words[0] else Path(words[0]).name
     arguments = words[1 : words.index("--")] if "--" in words else words[1:]
     if program == "celery":
         name = next(word for word in arguments if word in ("worker", "beat"))
@@ -245,6 +261,8 @@ def problem_with(words: list[str]) -> str:
         known = command_options(name)
     elif program == "setup_periodic_task":
         known = command_options(program)
+    elif words[0].startswith("docs/examples/"):
+        known = helped_options(str(Path("..", words[0])))
     elif (ROOT / "scripts" / program).exists():
         known = script_options(program)
     else:
@@ -301,6 +319,9 @@ class TestTheTables:
         assert first_cells("At the provider") == ExternalStatus.values
         assert first_cells("Purchase attempt") == AttemptState.values
         assert first_cells("What a due row wants") == DueKind.values
+
+    def test_of_the_doctor_has_every_check(self) -> None:
+        assert first_cells("What the doctor looks at") == [check.__name__ for check in doctor.CHECKS]
 
     def test_of_troubles_name_reasons_that_the_code_gives(self) -> None:
         source = "".join(path.read_text() for path in (ROOT / "apps" / "orders").rglob("*.py"))
@@ -464,6 +485,27 @@ class TestTheReconciliationPage:
         assert [figure for figure in figures if figure not in self.text] == []
         assert (timedelta(hours=1), timedelta(days=1), 3) == (SETTLE_GRACE, FAR, BELIEVABLE)
         assert (STATEMENT_LINES, STATEMENT_BYTES) == (100_000, 16 * 1024 * 1024)
+
+
+class TestTheDecisionsAboutTheDesign:
+    PAGES = tuple(sorted((ROOT / "docs" / "adr").glob("0*.md")))
+
+    def test_are_listed_by_number_and_name(self) -> None:
+        listed = re.findall(
+            r"^(\d+)\. \[(.+)\]\((.+)\)$", (ROOT / "docs" / "adr" / "README.md").read_text(), re.MULTILINE
+        )
+        assert [(f"# {number}. {name}", file) for number, name, file in listed] == [
+            (page.read_text().splitlines()[0], page.name) for page in self.PAGES
+        ]
+        assert [int(page.name[:4]) for page in self.PAGES] == list(range(1, len(self.PAGES) + 1))
+
+    @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+    def test_have_three_parts(self, page: Path) -> None:
+        assert re.findall(r"^\*\*(\w+)\.\*\*", page.read_text(), re.MULTILINE) == [
+            "Situation",
+            "Decision",
+            "Consequence",
+        ]
 
 
 # --- routing

@@ -73,6 +73,7 @@ class TestThePowerShellScript:
         text = self.path.read_text()
         assert text.count("$start @args") == 3
         assert text.count("exit $LASTEXITCODE") == 2
+        assert "param" not in text  # so that -Production reaches start.py, which understands it
 
 
 class TestTheShellScript:
@@ -200,6 +201,18 @@ class TestTheEnvironmentPlace:
         with pytest.raises(SystemExit, match=r"^The packages could not be downloaded: [^\n]+$"):
             bootstrap._stop_for(log)
 
+    def test_on_arm64_windows_is_told_which_python_runs(
+        self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "install.log").write_text("ERROR: Failed building wheel for psycopg2-binary\n")
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap._stop_for(tmp_path / "install.log")
+        assert "ARM64" not in str(stopped.value)
+        monkeypatch.setattr(bootstrap.platform, "system", lambda: "Windows")
+        monkeypatch.setattr(bootstrap.platform, "machine", lambda: "ARM64")
+        with pytest.raises(SystemExit, match=r"winget install Python\.Python\.3\.12 --architecture x64$"):
+            bootstrap._stop_for(tmp_path / "install.log")
+
 
 class TestStart:
     @pytest.mark.skipif(
@@ -211,7 +224,7 @@ class TestStart:
         environment = {**os.environ, "HUB_VENV": sys.prefix}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
-        for option in ("--no-demo", "--port", "--data", "--check", "--seed"):
+        for option in ("--no-demo", "--port", "--data", "--check", "--seed", "--production", "--status", "--stop"):
             assert option in done.stdout
 
 
@@ -222,6 +235,9 @@ class TestTheChecks:
         yield importlib.import_module("_checks")
         for name in ("_checks", "_bootstrap"):
             del sys.modules[name]
+
+    def test_have_the_linters_of_security(self, checks: ModuleType) -> None:
+        assert {"bandit", "secrets"} <= {name for name, _ in checks.LINTERS}
 
     @pytest.mark.parametrize("line", ["== no tests ran in 0.1s ==", "3 skipped in 0.1s", "2 deselected in 1s", ""])
     def test_call_it_a_failure_when_no_test_was_executed(self, checks: ModuleType, line: str) -> None:
@@ -255,9 +271,9 @@ class TestTheChecks:
 
     @pytest.mark.parametrize(
         ("arguments", "has_pages"),
-        [([], False), (["--ci"], True), (["--full"], True), (["--", "tests/functional/test_panel.py"], True)],
+        [([], False), (["--ci"], False), (["--full"], True), (["--", "tests/functional/test_panel.py"], True)],
     )
-    def test_leave_the_pages_to_postgresql_in_a_short_run(
+    def test_leave_the_pages_to_postgresql_unless_everything_is_run(
         self, checks: ModuleType, arguments: list[str], has_pages: bool
     ) -> None:
         expression = checks.selection_on_sqlite(checks.parse(arguments))
@@ -267,6 +283,45 @@ class TestTheChecks:
     def test_hand_to_pytest_what_follows_the_dashes(self, checks: ModuleType) -> None:
         options = checks.parse(["--fast", "--", "-k", "money", "--ci"])
         assert (options.fast, options.ci, options.pytest) == (True, False, ["-k", "money", "--ci"])
+
+
+class TestTheScanOfSecrets:
+    planted = (
+        "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA1234",
+        "FIELD_KEYS=k1:" + "A" * 43 + "=",
+        "SECRET_KEY='" + "q7" * 20 + "'",
+        "aws = AKIA" + "Q" * 16,
+        "ghp_" + "a1" * 18,
+        "glpat-" + "a1" * 10,
+        "xoxb-" + "1" * 24,
+        "sk_live_" + "a1" * 12,
+        "123456789:AA" + "h" * 33,
+        "AIza" + "b" * 35,
+    )
+    """One of each kind, put together here so that this file holds none."""
+
+    def test_finds_every_kind_and_tells_none(self, tmp_path: Path) -> None:
+        secrets = load_script("_secrets")
+        for number, text in enumerate(self.planted):
+            (tmp_path / f"file{number}.txt").write_text(f"first line\n{text}\n")
+        places = secrets.scan(tmp_path)
+        assert [place.partition(": ")[0] for place in places] == [f"file{n}.txt:2" for n in range(len(self.planted))]
+        assert {place.partition(": ")[2] for place in places} == set(secrets.KINDS)
+
+    def test_leaves_out_what_is_there_to_hold_them(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text(self.planted[1])
+        (tmp_path / "var").mkdir()
+        (tmp_path / "var" / "log").write_text(self.planted[2])
+        assert load_script("_secrets").scan(tmp_path) == []
+
+
+class TestBandit:
+    def test_finds_what_is_unsafe_with_the_settings_of_the_project(self, tmp_path: Path) -> None:
+        (tmp_path / "unsafe.py").write_text("import subprocess\nsubprocess.run('ls ' + input(), shell=True)\n")
+        command = [sys.executable, "-m", "bandit", "-q", "-ll", "-c", str(ROOT / "pyproject.toml"), "-r", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 1
+        assert "B602" in done.stdout
 
 
 class TestThrowAwayServers:

@@ -2,91 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import queue
 import re
-import shutil
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
 
-ROOT = Path(__file__).resolve().parents[2]
-WITHIN_S = 60.0
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
-DIRECTIONS = {"en": "ltr", "ar": "rtl", "tr": "ltr"}
-PAGES = (
-    "/",
-    "/orders/{order}/",
-    "/orders/{order}/decide/give_back/",
-    "/orders/{order}/codes/",
-    "/orders/new/?customer=1&package=1",
-    "/dashboard/",
-    "/review/",
-    "/requests/",
-    "/cases/",
-    "/wallets/",
-    "/wallets/1/",
-    "/provider-money/",
-    "/providers/",
-    "/providers/1/",
-    "/providers/1/items/",
-    "/providers/1/changes/",
-    "/catalogue/",
-    "/catalogue/1/at/1/",
-    "/catalogue/files/",
-)
-"""Every kind of page; the demo's first account and package have the number 1."""
+from apps.panel.urls import urlpatterns
+from tests.browser import addresses, looking, running
+from tests.browser.running import DIRECTIONS, WIDTHS, WITHIN_S
+
+TERMS = re.compile(r"\b(API|CSV|HTTP|JSON|PIN|UTF|ZNET|code|curl|iso|kupur|oyun|provider_referans|unix)\b")
+"""What Arabic texts name in Latin letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A running hub: where it is, who may sign in, and an order that has its PIN."""
+    """A running hub: where it is, who may sign in, two orders that have their PIN, and what its addresses need."""
 
     url: str
     password: str
     order_id: int
+    other_id: int
+    ids: dict[str, object]
 
 
-def read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    """What the process says, until it is silent for too long."""
-    lines: queue.Queue[str] = queue.Queue()
-    stdout = process.stdout
-    assert stdout is not None
-
-    def pass_on() -> None:
-        for line in stdout:
-            lines.put(line)
-
-    threading.Thread(target=pass_on, daemon=True).start()
-    while True:
-        yield lines.get(timeout=WITHIN_S)
-
-
-def read_greeting(process: subprocess.Popen[str]) -> tuple[str, str, str]:
-    """Address, password and key, as they are told to the newcomer."""
-    said = ""
-    for line in read_lines(process):
-        said += line
-        if "Ctrl-C" in line:
-            break
-    found = [re.search(pattern, said) for pattern in (r"(http://\S+)/ ", r"password (\S+)", r"(hub_\S+)")]
-    url, password, key = (match[1] for match in found if match)
-    return url, password, key
-
-
-def order_with_pin(url: str, key: str) -> int:
+def order_with_pin(url: str, key: str, player: str = "browser") -> int:
     """Place orders until one is completed: the demo's provider refuses one now and then."""
     for n in range(5):
-        order_id, status = settled_order(url, key, f"browser-{n}")
+        order_id, status = settled_order(url, key, f"{player}-{n}")
         if status == "completed":
             return order_id
     raise AssertionError("five orders in a row were refused")
@@ -108,40 +56,38 @@ def settled_order(url: str, key: str, player: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    data = tmp_path_factory.mktemp("hub")
-    env = {**os.environ, "DATABASE_URL": f"sqlite:///{data / 'db.sqlite3'}", "REDIS_URL": "", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "apps.ops.start", "--port", "0", "--data", str(data)]
-    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        url, password, key = read_greeting(process)
-        yield Hub(url, password, order_with_pin(url, key))
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(WITHIN_S)
-        if process.stdout is not None:
-            process.stdout.close()
+    with running.running_hub(tmp_path_factory.mktemp("hub")) as hub:
+        orders = order_with_pin(hub.url, hub.key), order_with_pin(hub.url, hub.key, "another")
+        yield Hub(hub.url, hub.password, *orders, running.fill(hub))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    assert program, "these tests need Chromium: `apt-get install chromium`"
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield running
-        running.close()
+    with running.chromium() as browser:
+        yield browser
 
 
 def sign_in(page: Page, hub: Hub) -> None:
-    page.goto(f"{hub.url}/")
-    page.fill("input[name=username]", "operator")
-    page.fill("input[name=password]", hub.password)
-    page.press("input[name=password]", "Enter")
-    page.wait_for_url(f"{hub.url}/")
+    running.sign_in(page, hub.url, hub.password)
 
 
-def is_too_wide(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+def visit(page: Page, hub: Hub, look: Callable[[str], None]) -> None:
+    """Every page that there is, for who is signed in and for who is not; `look` at each by its name."""
+    for name, path in addresses.paths_outside(hub.ids):
+        page.goto(hub.url + path)
+        look(name)
+    sign_in(page, hub)
+    for name, path in addresses.paths(hub.ids):
+        answer = page.goto(hub.url + path)
+        assert answer is not None
+        assert answer.status == 200, path
+        look(name)
+
+
+class TestTheTableOfPages:
+    def test_has_every_address_of_the_panel(self) -> None:
+        named = {*addresses.PAGES, *addresses.PAGES_OUTSIDE, *addresses.NOT_SHOWN, *addresses.BETWEEN}
+        assert named == {pattern.name for pattern in urlpatterns}
 
 
 @pytest.mark.browser
@@ -174,29 +120,91 @@ class TestTheProviderPage:
         context.close()
 
 
+QUICK = {("ar", "phone"), ("tr", "phone")}
+"""From right to left, and the longest words, where there is the least room; the others run with --full."""
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize("width", sorted(WIDTHS))
-@pytest.mark.parametrize("language", sorted(DIRECTIONS))
+@pytest.mark.parametrize(
+    ("language", "width"),
+    [
+        pytest.param(language, width, marks=() if (language, width) in QUICK else pytest.mark.slow)
+        for language in sorted(DIRECTIONS)
+        for width in sorted(WIDTHS)
+    ],
+)
 class TestThePages:
-    def test_show_in_every_language_and_width(
-        self, hub: Hub, browser: Browser, language: str, width: str, tmp_path: Path
-    ) -> None:
+    def test_fit_in_every_language_and_width(self, hub: Hub, browser: Browser, language: str, width: str) -> None:
+        """Nothing is cut off, outside its box or left untranslated, and the browser reports no error."""
         columns, rows = WIDTHS[width]
-        context = browser.new_context(locale=language, viewport={"width": columns, "height": rows})
+        context = browser.new_context(locale=language, viewport=ViewportSize(width=columns, height=rows))
         page = context.new_page()
         troubles: list[str] = []
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        sign_in(page, hub)
-        for n, address in enumerate(PAGES):
-            page.goto(hub.url + address.format(order=hub.order_id))
+
+        def look(name: str) -> None:
             assert (page.locator("html").get_attribute("dir") or "ltr") == DIRECTIONS[language]
             assert page.locator("html").get_attribute("lang") == language
             assert page.locator("h1").is_visible()
-            assert not is_too_wide(page)
-            page.screenshot(path=tmp_path / f"{language}-{width}-{n}.png", full_page=True)
+            found = [*looking.misfits(page), *looking.wrong_digits(page)]
+            found += looking.left_in_latin(page, TERMS) if language == "ar" else []
+            troubles.extend(f"{name}: {one}" for one in found)
+
+        visit(page, hub, look)
         assert troubles == []
         context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("language", "width", "scheme"),
+    [("ar", "phone", "dark"), pytest.param("en", "desktop", "light", marks=pytest.mark.slow)],
+)
+class TestEverybody:
+    def test_can_use_every_page(
+        self, hub: Hub, browser: Browser, language: str, width: str, scheme: Literal["light", "dark"]
+    ) -> None:
+        """axe-core finds nothing serious: names, contrast, keyboard, structure."""
+        columns, rows = WIDTHS[width]
+        view = ViewportSize(width=columns, height=rows)
+        context = browser.new_context(locale=language, viewport=view, color_scheme=scheme)
+        page = context.new_page()
+        troubles: list[str] = []
+        visit(page, hub, lambda name: troubles.extend(f"{name}: {one}" for one in looking.barriers(page)))
+        assert troubles == []
+        context.close()
+
+
+@pytest.mark.browser
+class TestTheMeasure:
+    """What the measures are worth: a page with each fault is found out."""
+
+    @pytest.mark.parametrize(
+        ("body", "found"),
+        [
+            ('<div style="inline-size: 3rem; white-space: nowrap">much too long</div>', "wider than its box"),
+            ('<p style="overflow: hidden; inline-size: 3rem; white-space: nowrap"><b>too long</b></p>', "cut off by"),
+            ('<p style="position: relative; left: 95vw">off the edge</p>', "off the page"),
+            ('<input value="longer than this" style="inline-size: 3rem">', "longer than its field"),
+            ('<select style="inline-size: 3rem"><option>longer than this</option></select>', "longer than its field"),
+        ],
+    )
+    def test_finds_text_that_does_not_fit(self, browser: Browser, body: str, found: str) -> None:
+        page = browser.new_page()
+        page.set_content(f"<main><p>fits</p>{body}</main>")
+        assert found in " ".join(looking.misfits(page))
+        page.set_content('<main><p>fits</p><div style="overflow: auto; inline-size: 3rem">can be scrolled</div></main>')
+        assert looking.misfits(page) == []
+        page.close()
+
+    def test_finds_foreign_words_digits_and_barriers(self, browser: Browser) -> None:
+        page = browser.new_page()
+        page.set_content("<main><p>طلب pending ٣</p><p>رمز PIN</p><bdi>name</bdi><input></main>")
+        assert looking.left_in_latin(page, TERMS) == ["طلب pending ٣"]
+        assert looking.wrong_digits(page) == ["٣"]
+        assert "label" in {one.partition(":")[0] for one in looking.barriers(page)}
+        page.close()
 
 
 @pytest.mark.browser
@@ -245,3 +253,37 @@ class TestADecision:
         page.locator(".standing.refunded").wait_for()
         assert "goodwill" in page.inner_text("body")
         context.close()
+
+
+@pytest.mark.browser
+class TestManyOrdersAtOnce:
+    def test_are_shown_first_and_then_decided_in_the_background(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="en")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/?q={hub.order_id}")
+        page.get_by_role("link", name="Act on all of these").click()
+        assert "lets 1 order through" in page.inner_text("body")
+        page.get_by_label("Write a note").check()
+        page.get_by_label("Reason").fill("looked at by telephone")
+        page.get_by_role("button", name="Dry run").click()
+        page.get_by_text("Nothing was done yet.").wait_for()
+        page.get_by_role("button", name="Do it").click()
+        page.locator(".standing-head .badge.completed").wait_for(timeout=1000 * WITHIN_S)
+        page.goto(f"{hub.url}/orders/{hub.order_id}/")
+        assert "looked at by telephone" in page.inner_text("body")
+        context.close()
+
+    def test_decided_by_two_operators_at_the_same_moment_are_decided_once(self, hub: Hub, browser: Browser) -> None:
+        contexts = [browser.new_context(locale="en") for _ in range(2)]
+        pages = [context.new_page() for context in contexts]
+        for page in pages:
+            sign_in(page, hub)
+            page.goto(f"{hub.url}/orders/{hub.other_id}/decide/give_back/")
+            page.get_by_label("Reason").fill("both at once")
+        for page in pages:
+            page.get_by_role("button", name="Do it").click()
+        pages[0].locator(".standing.refunded").wait_for()
+        pages[1].get_by_role("alert").wait_for()
+        for context in contexts:
+            context.close()

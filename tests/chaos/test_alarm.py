@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from apps.journal.loops import BY_NAME
 from tests.chaos.real_hub import RealHub, real_hub, wait_for
 from tests.servers import free_port
 
@@ -49,6 +50,11 @@ def is_silent(hub: RealHub, loop: str) -> bool:
     return (loop,) in rows
 
 
+def has_beaten(hub: RealHub, loop: str) -> bool:
+    """Whether it was ever heard of: one that never ran is told by the pages alone."""
+    return (BY_NAME[loop].heartbeat,) in hub.query("SELECT name FROM journal_heartbeat WHERE beat_at IS NOT NULL")
+
+
 def is_well(hub: RealHub) -> bool:
     return requests.get(f"{hub.url}/statusz", timeout=30).status_code == 200
 
@@ -60,14 +66,15 @@ BOTH = ("beat", "worker_process")
 class TestKilledProcesses:
     def test_are_told_by_the_web_process_and_told_again_when_they_are_back(self, tmp_path: Path) -> None:
         with inbox() as (url, got), real_hub(tmp_path) as (hub, _simulator, _valkey):
-            hub.env |= {"ALERT_EVERY_S": "5", "ALERT_WEBHOOK_URL": url, "ALERT_WEBHOOK_IS_LOCAL": "true"}
+            hub.env_of_processes |= {"ALERT_EVERY_S": "5", "ALERT_WEBHOOK_URL": url, "ALERT_WEBHOOK_IS_LOCAL": "true"}
             hub.start_web(free_port())
             hub.start_worker("worker")
             hub.start_beat()
             wait_for(lambda: is_well(hub), "the hub does not become well")
+            wait_for(lambda: all(has_beaten(hub, loop) for loop in BOTH), "a process never beat")
             hub.kill("beat")
             hub.kill("worker")
-            wait_for(lambda: all(is_silent(hub, loop) for loop in BOTH), "nobody noticed", 60)
+            wait_for(lambda: all(is_silent(hub, loop) for loop in BOTH), "nobody noticed within a minute", 60)
             wait_for(lambda: all((loop, "opened") in said(got) for loop in BOTH), "no message came", 30)
             metrics = requests.get(f"{hub.url}/metrics", timeout=10).text
             hub.start_worker("worker")

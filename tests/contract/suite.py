@@ -5,15 +5,15 @@ A subclass gives the adapter's kind, an account, a request and the figures in it
 `find` and `status`. What each situation means is the same for all adapters and is written in `MEANING`; a situation
 that a protocol cannot have stands in its class's `IMPOSSIBLE` with the reason.
 
-`AdapterContract` is for every protocol with a wire; `WithReference`, `WithCodes`, `InBatches` and `WithCatalogue` add
-the questions for those whose capabilities say so, and the registry's tests compare the two.
+`AdapterContract` is for every protocol with a wire; `WithReference`, `WithCodes`, `InBatches`, `WithCatalogue` and
+`WithListing` add the questions for those whose capabilities or verbs say so, and the registry's tests compare the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -31,6 +31,7 @@ from apps.providers.contract import (
     Capabilities,
     Catalogue,
     Code,
+    Listing,
     OrderRef,
     Outcome,
     PlaceRequest,
@@ -67,7 +68,9 @@ MEANING: dict[str, Outcome] = {
 
 BALANCES = ("balance.amount", "balance.failed")
 CATALOGUES = ("catalogue.items", "catalogue.failed")
+LISTINGS = ("listing.purchases", "listing.failed")
 PLACED_AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+LISTED_FROM = PLACED_AT - timedelta(days=2)
 CALLS_MAX = 5
 
 REFUSALS = frozenset(
@@ -189,6 +192,8 @@ class AdapterContract:
         "no_amount_path": ("balance.failed",),
         "items_path": ("catalogue.items",),
         "no_items_path": ("catalogue.failed",),
+        "purchases_path": ("listing.purchases",),
+        "no_purchases_path": ("listing.failed",),
     }
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -270,7 +275,8 @@ class AdapterContract:
 
     def test_has_a_recorded_reply_for_each_situation(self) -> None:
         lists = CATALOGUES if isinstance(self, WithCatalogue) else ()
-        expected = {*MEANING, *BALANCES, *lists} - set(self.IMPOSSIBLE)
+        listings = LISTINGS if isinstance(self, WithListing) else ()
+        expected = {*MEANING, *BALANCES, *lists, *listings} - set(self.IMPOSSIBLE)
         assert {situation_of(path) for path in self.recorded()} == expected
 
     def test_says_why_a_situation_is_impossible(self) -> None:
@@ -658,3 +664,52 @@ class WithCatalogue:
     def test_may_read_a_long_list(self: Any) -> None:
         call = next(self.adapter.catalogue(self.account))
         assert call.limit_bytes == CATALOGUE_LIMIT
+
+
+class WithListing:
+    """For protocols that list what was bought. What is not listed is asked about: half a list must be none."""
+
+    listed: ClassVar[tuple[tuple[str, str, Outcome], ...]]
+    """Our reference, the provider's id and the outcome of each line in every `listing.purchases` reply."""
+
+    def list_bought(self: Any, answer: Answer) -> Listing:
+        listing: Listing = converse(self.adapter.listing(self.account, LISTED_FROM, PLACED_AT), answer)[0]
+        return listing
+
+    def test_lists_what_was_bought(self: Any, purchases_path: Path) -> None:
+        listing = self.list_bought(load_reply(purchases_path))
+        assert listing.error == ""
+        assert tuple((one.own_ref, one.provider_id, one.outcome) for one in listing.purchases) == self.listed
+
+    def test_lists_money_in_decimals_and_times_with_a_zone(self: Any, purchases_path: Path) -> None:
+        for one in self.list_bought(load_reply(purchases_path)).purchases:
+            assert type(one.cost) is Decimal
+            assert (one.currency, one.word) == (self.account.currency, one.word.strip())
+            assert (one.at, bool(one.word)) == (PLACED_AT + timedelta(seconds=1), True)
+
+    def test_lists_no_code(self: Any, purchases_path: Path) -> None:
+        assert self.code.value not in repr(self.list_bought(load_reply(purchases_path)))
+
+    def test_says_an_error_instead_of_half_a_list(self: Any, no_purchases_path: Path) -> None:
+        listing = self.list_bought(load_reply(no_purchases_path))
+        assert (listing.purchases, bool(listing.error)) == ((), True)
+
+    @pytest.mark.parametrize("name", NO_NEWS)
+    def test_lists_no_purchase_from_an_answer_that_says_nothing(self: Any, name: str) -> None:
+        listing = self.list_bought(NO_NEWS[name])
+        assert (listing.purchases, bool(listing.error)) == ((), True)
+
+    @pytest.mark.parametrize("answer", [NotSent(NotSentReason.DNS), MaybeSent(MaybeSentReason.TIMEOUT)])
+    def test_lists_no_purchase_without_an_answer(self: Any, answer: Answer) -> None:
+        listing = self.list_bought(answer)
+        assert (listing.purchases, bool(listing.error)) == ((), True)
+
+    @given(answer=ANY_ANSWER)
+    @PROPERTY
+    def test_never_raises_for_a_list_of_purchases(self: Any, answer: Answer) -> None:
+        assert self.list_bought(answer).error
+
+    def test_asks_for_the_list_without_showing_a_secret(self: Any) -> None:
+        call = next(self.adapter.listing(self.account, LISTED_FROM, PLACED_AT))
+        assert (call.method, call.limit_bytes) == ("GET", CATALOGUE_LIMIT)
+        assert not [secret for secret in self.account.secrets.values() if secret in call.redacted()]

@@ -17,6 +17,7 @@ from apps.providers.checks import kinds_are_declared
 from apps.providers.contract import PollPlan
 from apps.providers.registry import (
     ADAPTERS,
+    SANDBOX,
     NoWire,
     UnknownKind,
     has_wire,
@@ -26,7 +27,15 @@ from apps.providers.registry import (
 )
 from apps.simulator.dialects import DIALECTS
 from tests.contract.local_suite import LocalContract
-from tests.contract.suite import AdapterContract, InBatches, WithCatalogue, WithCodes, WithReference, recorded
+from tests.contract.suite import (
+    AdapterContract,
+    InBatches,
+    WithCatalogue,
+    WithCodes,
+    WithListing,
+    WithReference,
+    recorded,
+)
 
 FORBIDDEN = ("django", "requests", "aiohttp", "socket", "apps.simulator", "apps.orders", "apps.providers.adapters")
 
@@ -90,6 +99,7 @@ class TestAdapters:
         assert issubclass(contracts, WithReference) is (caps.ref_format != "none")
         assert issubclass(contracts, InBatches) is (caps.status_batch_max > 1)
         assert issubclass(contracts, WithCatalogue) is hasattr(ADAPTERS[kind], "catalogue")
+        assert issubclass(contracts, WithListing) is isinstance(ADAPTERS[kind], contract.ListingAdapter)
         assert issubclass(contracts, WithCodes) is ("ask.completed_with_code" not in impossible)
 
     @pytest.mark.parametrize("kind", ADAPTERS)
@@ -121,7 +131,7 @@ class TestLoadAdapter:
 
     def test_says_which_kinds_have_a_wire(self) -> None:
         assert has_wire("znet")
-        assert LOCAL == ["stock", "manual"]
+        assert LOCAL == ["stock", "manual", "sandbox"]
 
     def test_loads_a_wire_only_where_there_is_one(self) -> None:
         assert load_wired("znet") is ADAPTERS["znet"]
@@ -133,7 +143,9 @@ class TestLoadAdapter:
 class TestKindChoices:
     def test_lists_kind_and_label(self) -> None:
         assert ("znet", "ZNET (PIN)") in kind_choices()
-        assert len(kind_choices()) == len(ADAPTERS)
+
+    def test_lists_every_kind_but_the_sandbox_which_nobody_makes_by_hand(self) -> None:
+        assert [kind for kind, _ in kind_choices()] == [kind for kind in ADAPTERS if kind != SANDBOX]
 
 
 CAPS = ADAPTERS["znet"].caps

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from apps.common.talk import drive
 from apps.common.wire import Answer, HttpCall, HttpReply, MaybeSent, MaybeSentReason, NotSent, NotSentReason
-from apps.providers.adapters.reloadly import Reloadly
-from apps.providers.contract import Account, Catalogue, Code, OrderRef, Outcome, PlaceRequest, Result
+from apps.providers.adapters.reloadly import REPORT_LIST_PAGES, Reloadly
+from apps.providers.contract import Account, Catalogue, Code, Listing, OrderRef, Outcome, PlaceRequest, Result
 from tests.contract.suite import (
     REPLIES,
     AdapterContract,
     WithCatalogue,
     WithCodes,
+    WithListing,
     WithReference,
     converse,
     load_reply,
@@ -76,6 +80,11 @@ class ReloadlyContract:
     houses: ClassVar[tuple[str, ...]] = ("https://auth.reloadly.com",)
     cards: HttpReply | None = None
     paths: ClassVar[tuple[str, ...]]
+    listed: ClassVar[tuple[tuple[str, str, Outcome], ...]] = (
+        (REFERENCE, NUMBER, Outcome.COMPLETED),
+        ("100000000000000043", "9007199254740995", Outcome.REJECTED),
+        ("", "9007199254740997", Outcome.ACCEPTED),
+    )
     IMPOSSIBLE: ClassVar[dict[str, str]] = {
         "ask.partial": "an order is one card or one top-up",
         "ask.reversed": "REFUNDED is the word for an order that failed, too",
@@ -124,7 +133,7 @@ class ReloadlyContract:
         assert result.reason
 
 
-class TestReloadly(ReloadlyContract, WithReference, WithCodes, WithCatalogue, AdapterContract):
+class TestReloadly(ReloadlyContract, WithReference, WithCodes, WithCatalogue, WithListing, AdapterContract):
     account = Account("https://giftcards.invalid", "client-5301", {"client_secret": "s3cret-word-x"}, "USD", {}, Kept())
     request = PlaceRequest(REFERENCE, {"product_id": "4", "amount": "25"}, "someone")
     cost = Decimal("26.18")
@@ -148,7 +157,7 @@ class TestReloadly(ReloadlyContract, WithReference, WithCodes, WithCatalogue, Ad
         assert (caps.flipping, caps.final_after_s) == (frozenset(), 0)
 
 
-class TestReloadlyAirtime(ReloadlyContract, WithReference, WithCodes, WithCatalogue, AdapterContract):
+class TestReloadlyAirtime(ReloadlyContract, WithReference, WithCodes, WithCatalogue, WithListing, AdapterContract):
     folder = "reloadly_topups"
     account = Account(
         "https://topups.invalid",
@@ -519,6 +528,53 @@ class TestTheList:
         )
         assert len(self.listed(CARDS, first, second).items) == 2
         assert self.listed(CARDS, first, HttpReply(500, b"")) == Catalogue((), "http_500")
+
+
+class TestTheListOfPurchases:
+    BEGIN, END = datetime(2026, 2, 28, 9, tzinfo=UTC), datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+    def listed(self, *pages: Answer) -> Listing:
+        return converse(RELOADLY.listing(CARDS.account, self.BEGIN, self.END), scripted(*pages))[0]
+
+    def page(self, *numbers: int, **more: object) -> HttpReply:
+        rows = [{"transactionId": number, "status": "SUCCESSFUL"} for number in numbers]
+        return told({"content": rows, "last": True, **more})
+
+    def test_is_asked_for_by_their_own_clock(self) -> None:
+        call = next(RELOADLY.listing(CARDS.account, self.BEGIN, self.END))
+        wanted = {"startDate": "2026-02-28 05:00:00", "endDate": "2026-03-02 05:00:00", "size": "200", "page": "1"}
+        assert (call.url.rpartition("/reports")[2], dict(call.params)) == ("/transactions", wanted)
+
+    def test_is_read_to_its_last_page_or_not_at_all(self) -> None:
+        first, second = self.page(1, 2, last=False, totalElements=3), self.page(3, totalElements=3)
+        assert [one.provider_id for one in self.listed(first, second).purchases] == ["1", "2", "3"]
+        assert self.listed(first, HttpReply(500, b"")) == Listing((), "http_500")
+
+    def test_names_a_purchase_once_that_moved_to_the_next_page(self) -> None:
+        pages = self.page(1, 2, last=False, totalElements=3), self.page(2, 3, totalElements=3)
+        assert [one.provider_id for one in self.listed(*pages).purchases] == ["1", "2", "3"]
+
+    def test_is_none_where_it_holds_less_than_it_counts(self) -> None:
+        fault = "another_number_of_transactions_than_it_counts"
+        assert self.listed(self.page(1, 2, totalElements=3)) == Listing((), fault)
+
+    def test_is_none_where_it_does_not_end(self) -> None:
+        numbers = itertools.count(1)
+        talk = RELOADLY.listing(CARDS.account, self.BEGIN, self.END)
+        listing, exchanges = drive(talk, lambda call: self.page(next(numbers), last=False))
+        assert (listing, len(exchanges)) == (Listing((), "too_many_pages"), REPORT_LIST_PAGES)
+
+    def test_may_be_empty_when_it_says_so(self) -> None:
+        assert self.listed(self.page(totalElements=0)) == Listing(())
+
+    def test_keeps_a_price_in_another_money_as_it_is(self) -> None:
+        row = {"transactionId": 1, "status": "SUCCESSFUL", "amount": 12.5, "currencyCode": "EUR"}
+        (one,) = self.listed(told({"content": [row], "last": True})).purchases
+        assert (one.cost, one.currency) == (Decimal("12.5"), "EUR")
+
+    def test_keeps_a_word_that_nobody_knows(self) -> None:
+        (one,) = self.listed(told({"content": [{"transactionId": 1, "status": "ON_HOLD"}], "last": True})).purchases
+        assert (one.word, one.outcome, one.cost, one.at) == ("ON_HOLD", Outcome.UNKNOWN, None, None)
 
 
 class TestRecordedReplies:

@@ -10,6 +10,7 @@ import hmac
 import itertools
 import random
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,17 @@ from apps.common.talk import drive
 from apps.common.transport import send_once
 from apps.common.wire import Answer, HttpCall
 from apps.providers.adapters.reloadly import Reloadly
-from apps.providers.contract import Account, Balance, Catalogue, Code, OrderRef, Outcome, PlaceRequest, Result
+from apps.providers.contract import (
+    Account,
+    Balance,
+    Catalogue,
+    Code,
+    Listing,
+    OrderRef,
+    Outcome,
+    PlaceRequest,
+    Result,
+)
 from apps.simulator.client import SimulatorProcess
 from apps.simulator.dialects.reloadly import CardForm, CardsWhileProcessing
 from apps.simulator.fates import Final, Mangle, Place, RefuseClass, StatusFault
@@ -108,6 +119,10 @@ class Shop:
         self.calls.append(call)
         return send_once(call, policy=LOCAL)
 
+    def hurried(self, call: HttpCall) -> Answer:
+        """The same, waiting no longer than for a silent provider: a list is asked for with a patience of its own."""
+        return self.send(replace(call, timeout_s=PATIENCE_S))
+
     def place(self, reference: str, product: dict[str, str] | None = None, recipient: str = "") -> Result:
         usual = TOP_UP if self.is_airtime else CARD
         new = f"23480{next(_numbers):08d}" if self.is_airtime else "buyer@example.invalid"
@@ -126,6 +141,12 @@ class Shop:
 
     def catalogue(self) -> Catalogue:
         return drive(Reloadly().catalogue(self.account), self.send)[0]
+
+    def listing(self, *references: str) -> Listing:
+        """The list of the time in which these were bought."""
+        times = [datetime.fromtimestamp(row["bought_at"], UTC) for each in references for row in self.bought(each)]
+        begin, end = min(times) - timedelta(seconds=1), max(times) + timedelta(seconds=1)
+        return drive(Reloadly().listing(self.account, begin, end), self.send)[0]
 
     def buy(self, product: dict[str, str] | None = None, **fate: Any) -> tuple[str, Result]:
         """Places a new order that has this fate, with a short patience where the fate is silence."""
@@ -608,6 +629,64 @@ class TestCatalogue:
     def test_a_list_that_is_not_there_is_an_error(self, airtime: Shop) -> None:
         """The simulator keeps no list of operators."""
         assert (airtime.catalogue().items, bool(airtime.catalogue().error)) == ((), True)
+
+
+class TestTheListOfPurchases:
+    FATES: tuple[dict[str, Any], ...] = (
+        {},
+        {"final": "cancelled"},
+        {"complete_after_s": 3600},
+        {"cost": "12.5"},
+        {"reverse_after_s": 0},
+    )
+    OUTCOMES = (Outcome.COMPLETED, Outcome.REJECTED, Outcome.ACCEPTED, Outcome.COMPLETED, Outcome.REJECTED)
+
+    def buy_some(self, shop: Shop) -> list[str]:
+        """One purchase of each fate, with nothing else bought shortly before."""
+        shop.simulator.advance(60)
+        return [shop.buy(**fate)[0] for fate in self.FATES]
+
+    @pytest.mark.parametrize("most_per_page", [200, 2, 1])
+    def test_is_what_was_bought_in_a_time_whatever_fits_a_page(self, shop: Shop, most_per_page: int) -> None:
+        shop.simulator.switch(most_per_page=most_per_page)
+        references = self.buy_some(shop)
+        listing = shop.listing(*references)
+        told = {one.own_ref: (one.provider_id, one.outcome, one.cost, one.at) for one in listing.purchases}
+        rows = [row for reference in references for row in shop.bought(reference)]
+        assert (listing.error, len(listing.purchases)) == ("", len(references))
+        assert told == {
+            row["reference"]: (
+                row["order_id"], outcome, Decimal(row["cost"]), datetime.fromtimestamp(int(row["bought_at"]), UTC)
+            )
+            for row, outcome in zip(rows, self.OUTCOMES, strict=True)
+        }  # fmt: skip
+
+    def test_holds_one_service_and_one_time(self, cards: Shop) -> None:
+        references = self.buy_some(cards)
+        airtime = Shop(cards.simulator, "topups")
+        other, _ = airtime.buy()
+        later, _ = cards.buy()
+        assert {one.own_ref for one in cards.listing(*references).purchases} >= set(references)
+        assert {one.own_ref for one in airtime.listing(other).purchases}.isdisjoint({*references, later})
+
+    def test_that_stops_early_is_none(self, shop: Shop) -> None:
+        references = self.buy_some(shop)
+        shop.simulator.switch(report_stops_early=True, most_per_page=2)
+        fault = "another_number_of_transactions_than_it_counts"
+        assert shop.listing(*references) == Listing((), fault)
+        shop.simulator.switch(report_stops_early=False)
+        assert len(shop.listing(*references).purchases) == len(references)
+
+    @pytest.mark.parametrize("trouble", [{"rate_limited": True}, {"token_life_s": 0}, *({"down": one} for one in Down)])
+    def test_that_is_not_told_is_none(self, shop: Shop, trouble: dict[str, Any]) -> None:
+        reference, _ = shop.buy()
+        shop.simulator.switch(**trouble)
+        listing = drive(Reloadly().listing(shop.account, *self.around(shop, reference)), shop.hurried)[0]
+        assert (listing.purchases, bool(listing.error)) == ((), True)
+
+    def around(self, shop: Shop, reference: str) -> tuple[datetime, datetime]:
+        at = datetime.fromtimestamp(shop.bought(reference)[0]["bought_at"], UTC)
+        return at - timedelta(seconds=1), at + timedelta(seconds=1)
 
 
 class TestWebhooks:

@@ -19,7 +19,7 @@ from apps.accounts.keys import find_caller, find_key, issue_key
 from apps.accounts.models import ApiKey, Customer, Membership, PriceGroup, Tenant, User
 from apps.catalog.models import FxRate, InputField, MarginRule, Package, PackagePrice, Product
 from apps.common import clock
-from apps.common.crypto import open_text
+from apps.common.crypto import open_text, seal_text
 from apps.providers.models import Integration, PackageMapping, Route
 from tests.factories import START, Shop, add_route, make_integration, make_package, make_tenant, order_from
 from tests.functional.panel_fixtures import People, browser_of, english, make_person, people
@@ -299,6 +299,18 @@ class TestAnIntegration:
     def test_replaces_a_secret_that_is_typed(self, people: People) -> None:
         assert self.change(people, secret_sifre=" new secret ").status_code == 302
         assert self.stored(people).account().secrets == {"sifre": " new secret "}
+
+    def test_takes_no_test_key_for_a_secret(self, people: People) -> None:
+        key = "hub_test_0123456789abcdef.secret-of-a-sandbox"
+        answer = self.change(people, secret_sifre=f" {key}")
+        assert "this is a test key" in errors_of(answer)
+        assert "secret-of-a-sandbox" not in answer.content.decode()
+        assert self.stored(people).account().secrets == {"sifre": "demo-secret"}
+
+    def test_calls_a_test_key_missing_that_is_stored_all_the_same(self, people: People) -> None:
+        Integration.objects.update(sealed_secrets=seal_text('{"sifre": "hub_test_00.x"}'))
+        path = path_of(Integration, "change", people.shop.integration.pk)
+        assert "sifre: missing" in people.owner.get(path).content.decode()
 
     def test_says_that_a_secret_is_missing(self, people: People) -> None:
         Integration.objects.update(sealed_secrets="")

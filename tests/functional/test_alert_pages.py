@@ -123,5 +123,5 @@ class TestTheBar:
         stage.traveller.shift(61)
         text = page(people.viewer)
         assert "Nobody is sending and asking." in text
-        assert text.count('class="silent"') == 3
+        assert text.count('class="silent"') == 4
         assert self.STOPPED not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,12 @@ from django.core.management import CommandError, call_command
 
 from apps.api.management.commands import export_openapi
 from apps.api.signing import sign
+from apps.webhooks import delivering
+from apps.webhooks.endpoints import KINDS
+from apps.webhooks.ladder import GAPS_S
+from apps.webhooks.models import WebhookEndpoint
+from apps.webhooks.publishing import TEST_KIND
+from apps.webhooks.signing import headers_of, new_secret, seal_secret
 from tests.functional.test_rest_orders import Rest, read, rest, standing
 
 if TYPE_CHECKING:
@@ -62,24 +69,56 @@ def lacking(shown: Any, told: Any, place: str = "") -> list[str]:
 class TestTheExamples:
     def test_do_what_they_show(self, rest: Rest) -> None:
         order_id, examples = "", EXAMPLE.findall(TEXT)
-        assert len(examples) == TEXT.count("```sh\n") == 13
+        assert len(examples) == TEXT.count("```sh\n") == 15
         for command, status, shown in examples:
             sent = command.replace("$HUB", "").replace("$KEY", rest.key).replace("$ORDER", order_id)
             response = run(rest, sent)
             assert response.status_code == int(status), (command, response.content)
             told = json.loads(response.content)
             assert lacking(json.loads(shown), told) == [], command
-            if response.get("Location"):
+            if "/orders/" in response.get("Location", ""):
                 order_id = str(told["id"])
+
+
+def shown_python() -> dict[str, Any]:
+    """What the document's pieces of Python define."""
+    found: dict[str, Any] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+        exec(code, found)  # noqa: S102 - our own document
+    return found
 
 
 class TestTheSignature:
     def test_in_the_document_is_that_of_the_door(self) -> None:
-        (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-        found: dict[str, Any] = {}
-        exec(code, found)  # noqa: S102 - our own document
+        found = shown_python()
         given = ("secret", "1772442000", "n" * 16, "POST", "/api/v1/orders?a=1", b"{}")
         assert found["signature"](*given) == sign(*given)
+
+
+class TestTheSignatureOfAnEvent:
+    def test_is_verified_by_what_the_document_shows(self) -> None:
+        is_ours, at = shown_python()["is_ours"], datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+        old, new, other = new_secret(), new_secret(), new_secret()
+        endpoint = WebhookEndpoint(
+            sealed_secret=seal_secret(new), sealed_old_secret=seal_secret(old), old_secret_until=at + timedelta(days=1)
+        )
+        headers, now = dict(headers_of(endpoint, "msg_1", b"{}", at)), at.timestamp()
+        assert [is_ours(secret, headers, b"{}", now) for secret in (old, new, other)] == [True, True, False]
+        assert not is_ours(new, headers, b"{ }", now)
+        assert not is_ours(new, {**headers, "webhook-id": "msg_2"}, b"{}", now)
+        assert [is_ours(new, headers, b"{}", now + late) for late in (300, 301)] == [True, False]
+
+    def test_is_on_a_ladder_that_the_document_shows(self) -> None:
+        shown = re.findall(
+            r"([0-9]+) (s|min|h)\b", TEXT[TEXT.index("after 5 s, 30 s") : TEXT.index("each a tenth more")]
+        )
+        unit = {"s": 1, "min": 60, "h": 3600}
+        assert tuple(float(number) * unit[word] for number, word in shown) == GAPS_S
+        assert delivering.TIMEOUT_S == 10
+
+    def test_has_a_line_for_every_kind(self) -> None:
+        lines = [line for line in TEXT.splitlines() if line.startswith("| `order.") or line.startswith("| `endpoint.")]
+        assert re.findall(r"`((?:order|endpoint)\.[a-z]+)`", "\n".join(lines)) == [*KINDS, TEST_KIND]
 
 
 class TestTheDescription:

@@ -1071,7 +1071,7 @@ class TestAContradiction:
         assert told.evidence is not None
         assert told.evidence.verb == "person"
         kinds = list(OutboxEvent.objects.order_by("id").values_list("kind", flat=True))
-        assert kinds[-2:] == ["order.review", "order.completed"]
+        assert kinds[-2:] == ["order.held", "order.completed"]
 
     def test_that_was_not_delivered_is_released_and_its_code_hidden(self, crew: Crew, stage: Stage) -> None:
         order = self.frozen(crew, stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -18,7 +19,7 @@ from apps.common import clock
 from apps.common.triggers import installed
 from apps.journal.models import Heartbeat
 from apps.ops import doctor, health, schedule
-from apps.ops.doctor import ERROR, WARNING, Finding
+from apps.ops.findings import ERROR, WARNING, Finding
 from apps.orders import services
 from apps.orders.models import DueCheck
 from apps.providers.models import Integration
@@ -31,8 +32,15 @@ __all__ = ["committed", "simulator", "stage"]
 
 pytestmark = pytest.mark.both_databases
 
-OF_THIS_MACHINE = {"durability", "web_settings"}
-"""Checks of the test server's and the tests' own settings."""
+OF_THIS_MACHINE = {"durability", "web_settings", "clocks", "disk", "way_out", "deployment"}
+"""Checks of the test server's, the tests' and this machine's own settings and clocks; no panel is behind NOWHERE."""
+
+
+@pytest.fixture(autouse=True)
+def without_redis() -> Iterator[None]:
+    """As one process; the tests about Redis name their own."""
+    with override_settings(REDIS_URL=""):
+        yield
 
 
 def findings() -> list[Finding]:
@@ -90,6 +98,8 @@ class TestTheDatabase:
             "catalog_fx_rate_forbid_update",
             "catalog_package_price_no_overlap_insert",
             "catalog_package_price_no_overlap_update",
+            "journal_audit_entry_forbid_delete",
+            "journal_audit_entry_forbid_update",
             "orders_break_event_forbid_delete",
             "orders_break_event_forbid_update",
             "orders_break_forbid_delete",
@@ -202,6 +212,7 @@ class TestTheLoops:
             "worker",
             "beat",
             "worker_process",
+            "events",
         ]
 
 
@@ -285,12 +296,12 @@ class TestTheCommand:
         monkeypatch.setattr(doctor, "CHECKS", checks)
 
     def test_says_that_all_is_well(self) -> None:
-        assert run("doctor") == "12 checks, 0 errors, 0 warnings.\n"
+        assert run("doctor") == "16 checks, 0 errors, 0 warnings.\n"
         assert json.loads(run("doctor", "--json")) == {"ok": True, "findings": []}
 
     def test_is_content_with_warnings(self) -> None:
         PackagePrice.objects.all().delete()
-        assert run("doctor").endswith("12 checks, 0 errors, 1 warnings.\n")
+        assert run("doctor").endswith("16 checks, 0 errors, 1 warnings.\n")
 
     def test_ends_with_one_after_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         PeriodicTask.objects.filter(name="heartbeat").delete()

@@ -196,6 +196,7 @@ class TestStatusz:
             "beat": 20.0,
             "worker_process": None,
             "webhooks": None,
+            "events": None,
             "dispatch": 0.0,
         }
         assert status["problems"] == ["worker has been silent for 90 s"]

@@ -224,6 +224,10 @@ PLANTED: dict[str, tuple[Plant, Callable[[World], Order]]] = {
         ),
         lambda w: w.sold,
     ),
+    "status_not_told": (
+        lambda w: sql("UPDATE journal_outbox_event SET kind = 'order.pending' WHERE subject_id = %s", w.sold.pk),
+        lambda w: w.sold,
+    ),
     "order_story_jumps": (lambda w: w.tell(w.sold, "processing"), lambda w: w.sold),
     "order_is_not_where_its_story_ends": (lambda w: w.set_order(w.sold, "reason = 'planted'"), lambda w: w.sold),
     "attempt_story_jumps": (a_jump_of_an_attempt, lambda w: w.sold),
@@ -310,6 +314,7 @@ class TestTheFile:
     def test_lets_an_order_be_ahead_of_its_story_only_while_it_is_sent(self, world: World) -> None:
         with past_the_guards(*UNGUARDED):
             world.set_order(world.waiting, "status = 'processing', external_status = 'sending'")
+            sql("UPDATE journal_outbox_event SET kind = 'order.processing' WHERE subject_id = %s", world.waiting.pk)
             assert found() == {}
             world.set_order(world.waiting, "status = 'processing', external_status = 'sent'")
             assert "order_is_not_where_its_story_ends" in found()

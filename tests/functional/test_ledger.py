@@ -384,7 +384,7 @@ class TestLessons:
     def test_one_posting_function_writes_balances(self) -> None:
         """LESSONS F52: the wallet was updated by two code paths."""
         apps = Path(__file__).resolve().parents[2] / "apps"
-        writes = r"balance_micros=F\(|limit_micros=|Entry\.objects\.(bulk_)?create|Transfer\.objects\.(get_or_)?create"
+        writes = r"balance_micros=F\(|limit_micros=|\b(Entry|Transfer)\.objects\.(bulk_|get_or_)?create"
         found = {
             path.relative_to(apps).as_posix()
             for path in apps.rglob("*.py")

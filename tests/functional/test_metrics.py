@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apps.common import clock, kept
 from apps.journal import heartbeats
+from apps.journal.alerts import KINDS
 from apps.ops import answers, metrics
 from apps.ops.answers import SETTLES_AFTER
 from apps.ops.facts import MONEY_CHECK
@@ -166,6 +167,14 @@ class TestTheNumbers:
         assert value(told, "hub_money_problems") == 3
         assert value(told, "hub_money_checked_seconds") == 9
 
+    def test_of_the_last_sweep_is_the_longest_wait_for_a_question(self, stage: Stage) -> None:
+        assert value(scrape(), "hub_asked_late_seconds") is None
+        order = stage.order(make_shop(stage.url), complete_after_s=3600)
+        services.try_auto_dispatch(order.pk)
+        stage.move(65)  # the first question is due after 60 s
+        monitoring.sweep()
+        assert value(scrape(), "hub_asked_late_seconds") == 5.0
+
     @pytest.mark.postgres
     def test_of_a_transaction_that_stays_open_is_its_age(self, stage: Stage) -> None:
         with second_connection() as cursor:
@@ -303,6 +312,18 @@ class TestTheExamples:
         assert len(rules) >= 8
         assert used - exported() == set()
         assert all({"alert", "expr", "labels", "annotations"} <= set(rule) for rule in rules)
+
+    def test_of_rules_say_what_to_do(self) -> None:
+        links = [rule["annotations"]["runbook_url"] for group in self.rules["groups"] for rule in group["rules"]]
+        pages = {link.partition("#")[0] for link in links}
+        headings = [
+            (page, heading.lower().replace(" ", "-"))
+            for page in pages
+            for heading in re.findall(r"^#+ (.+)$", (DOCS.parent / page).read_text("utf-8"), re.MULTILINE)
+        ]
+        assert set(links) - {f"{page}#{heading}" for page, heading in headings} == set()
+        told = {link.removeprefix("docs/ALERTS.md#") for link in links}
+        assert set(KINDS) - told == {"balance_low", "answers_not_understood", "webhooks_silent"}
 
     def test_of_the_board_read_metrics_that_exist(self) -> None:
         targets = [target for panel in self.board["panels"] for target in panel.get("targets", ())]

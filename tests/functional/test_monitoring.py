@@ -177,14 +177,14 @@ class TestAClaim:
         fence = row_of(order).fence
         now = stage.move(60)
         (claim,) = claim_of(row_of(order).lane, now)
-        assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1)
+        assert claim == Claim(row_of(order).pk, order.pk, Attempt.objects.get().pk, fence + 1, START)
         assert (row_of(order).next_at, row_of(order).fence) == (now + LEASE, fence + 1)
 
     @pytest.mark.both_databases
     def test_is_won_by_one_of_two_who_read_the_same_row(self, stage: Stage) -> None:
         sent(stage)
         now = stage.move(60)
-        seen_by_both = list(DueCheck.objects.all())
+        seen_by_both = due._read(DueCheck.objects.all())
         first = due._take(seen_by_both, now, LEASE)
         assert len(first) == 1
         assert due._take(seen_by_both, now, LEASE) == []
@@ -337,7 +337,17 @@ class TestASweep:
         monitoring.sweep()
         beat = Heartbeat.objects.get(name=monitoring.SWEEP)
         assert (beat.holder, beat.held_until, beat.beat_at) == ("", None, START)
-        assert beat.detail == {"asked": 0, "dispatched": 0}
+        assert beat.detail == {"asked": 0, "dispatched": 0, "late_s": 0.0}
+
+    def test_says_how_long_the_first_row_had_waited_for_it(self, stage: Stage) -> None:
+        """Of all accounts the row that was due first counts, and not when it was asked last."""
+        for waited_s in (10, 70, 10):
+            shop = make_shop(stage.url)
+            order = stage.order(shop, complete_after_s=3600)
+            services.try_auto_dispatch(order.pk)
+            DueCheck.objects.filter(order=order).update(next_at=clock.now() + timedelta(seconds=200 - waited_s))
+        stage.move(200)
+        assert (monitoring.sweep().late_s, monitoring.sweep().late_s) == (70.0, 0.0)
 
     def test_stops_when_somebody_else_has_its_token(self, stage: Stage) -> None:
         shop = make_shop(stage.url)
@@ -372,7 +382,7 @@ class TestAnAnswer:
     def test_for_another_reference_is_discarded(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence)
+        claim = Claim(row_of(order).pk, order.pk, attempt.pk, row_of(order).fence, None)
         question = Question(claim, attempt, "status", None, 1)
         foreign = Result(Outcome.COMPLETED, "999999999999999999", codes=(Code("FOREIGN"),))
         [news] = Answered(Batch((question,)), Told({attempt.reference: foreign}), None).news(clock.now())
@@ -396,7 +406,7 @@ class TestAnAnswer:
     def test_with_a_missing_row_is_no_information(self, stage: Stage) -> None:
         order = sent(stage, final="never")
         attempt = Attempt.objects.select_related("integration").get()
-        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0), attempt, "status", None, 1)
+        question = Question(Claim(row_of(order).pk, order.pk, attempt.pk, 0, None), attempt, "status", None, 1)
         [news] = Answered(Batch((question,)), Told({}), None).news(clock.now())
         assert news.result.outcome is Outcome.UNKNOWN
 
@@ -790,7 +800,7 @@ class TestTheDeadline:
             monitoring.sweep()
             stage.move(700)
         kinds = list(OutboxEvent.objects.filter(subject_id=order.pk).order_by("id").values_list("kind", flat=True))
-        assert kinds == ["order.pending", "order.processing", "order.review"]
+        assert kinds == ["order.pending", "order.processing", "order.held"]
 
 
 class TestTheQueueOfRecord:

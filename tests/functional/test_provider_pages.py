@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -16,12 +17,16 @@ from django.urls import reverse
 from apps.accounts.models import User
 from apps.catalog.models import Package, Product
 from apps.common import clock
+from apps.journal.models import AuditEntry
+from apps.orders import monitoring
+from apps.orders.states import AttemptState
+from apps.panel.provider_health import KINDS, load_health
 from apps.providers.balances import record_balance
 from apps.providers.catalogue_models import AccountWatch, BalanceReading, CatalogChange, CatalogItem, CatalogSync
 from apps.providers.contract import Balance
 from apps.providers.listing import run_sync
 from apps.providers.models import Integration, PackageMapping
-from tests.factories import Stage
+from tests.factories import Stage, standing_of
 from tests.functional.panel_fixtures import LANGUAGES, People, browser_of, english, people
 
 __all__ = ["english", "people"]
@@ -431,3 +436,57 @@ class TestFiles:
     def test_of_two_shops_need_to_be_told_which(self, people: People) -> None:
         assert people.root.get(url("sheet_export", "products")).status_code == 404
         assert people.root.get(url("sheet_export", "products"), {"shop": people.shop.tenant.pk}).status_code == 200
+
+
+class TestAStoppedAccount:
+    def step(self, people: People, who: str, step: str, **typed: str) -> int:
+        answer = getattr(people, who).post(url("provider_stop", people.shop.integration.pk, step), typed)
+        assert isinstance(answer, HttpResponse)
+        return answer.status_code
+
+    def test_gets_no_new_order_until_a_person_lets_it(self, people: People, stage: Stage) -> None:
+        assert self.step(people, "operator", "stop", reason="their telephone is dead") == 302
+        order = stage.order(people.shop)
+        stage.run_until_quiet(600)
+        assert standing_of(order) == ("pending", "not_sent", "waiting:provider_stopped")
+        assert stage.purchases(order) == []
+        page = text_of(people.viewer.get(url("provider", people.shop.integration.pk)))
+        assert "their telephone is dead" in page
+        assert self.step(people, "owner", "let-go", reason="they answer") == 302
+        stage.run_until_quiet()
+        assert len(stage.purchases(order)) == 1
+        told = AuditEntry.objects.filter(action__startswith="breaker").order_by("id")
+        assert [(one.action, one.actor, one.changes["reason"][1]) for one in told] == [
+            ("breaker_tripped", "omar", "their telephone is dead"),
+            ("breaker_closed", "olga", "they answer"),
+        ]
+
+    def test_is_stopped_with_a_reason_by_who_may(self, people: People) -> None:
+        assert self.step(people, "operator", "stop") == 200
+        assert self.step(people, "operator", "nonsense", reason="x") == 404
+        for who, status in (("viewer", 403), ("stranger", 404), ("nobody", 302)):
+            assert self.step(people, who, "stop", reason="x") == status
+        assert not AuditEntry.objects.filter(action="breaker_tripped").exists()
+
+    def test_is_asked_about_its_open_orders_all_the_same(self, people: People, stage: Stage) -> None:
+        order = stage.order(people.shop, complete_after_s=30)
+        monitoring.sweep()
+        self.step(people, "operator", "stop", reason="x")
+        stage.run_until_quiet()
+        assert standing_of(order)[0] == "completed"
+
+
+class TestTheHealth:
+    def test_counts_every_state_once(self) -> None:
+        counted = [state for states in KINDS.values() for state in states]
+        assert sorted(counted) == sorted(AttemptState)
+
+    def test_tells_the_days_and_what_cannot_be_sold(self, people: People, stage: Stage) -> None:
+        stage.order(people.shop)
+        stage.run_until_quiet()
+        health = load_health(people.shop.integration, clock.now(), UTC)
+        assert [(day.counts, day.percent) for day in health.days] == [({"delivered": 1}, 100)]
+        assert health.coverage.unsold == []
+        people.shop.package.prices.all().delete()
+        health = load_health(people.shop.integration, clock.now(), UTC)
+        assert [one.package for one in health.coverage.unsold] == [people.shop.package]

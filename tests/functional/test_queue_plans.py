@@ -112,7 +112,7 @@ def one_order(shop: Shop) -> int:
 
 def first_claims(shop: Shop) -> list[due.Claim]:
     rows = DueCheck.objects.filter(lane=shop.integration.pk, attempt__isnull=False).order_by("next_at")[:16]
-    return [due.Claim(row.pk, row.order_id, row.attempt_id or 0, row.fence) for row in rows]
+    return [due.Claim(row.pk, row.order_id, row.attempt_id or 0, row.fence, row.asked_at) for row in rows]
 
 
 SWEEP: dict[str, Callable[[Shop, int, datetime], object]] = {

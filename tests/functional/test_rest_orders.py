@@ -19,14 +19,14 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from apps.accounts.keys import issue_key
 from apps.accounts.models import ApiKey, Customer, Tenant, User
-from apps.api import cursors, problems, telling
+from apps.api import cursors, problems
 from apps.api.bodies import MAX_BYTES
 from apps.catalog.models import InputField, Package, PackagePrice
 from apps.common import broker, checkpoints, clock
 from apps.common.crypto import blind_index, seal_text
 from apps.journal.models import OutboxEvent
 from apps.ops.demo import issue_demo_key, load_demo
-from apps.orders import machine, refusals
+from apps.orders import machine, refusals, telling
 from apps.orders.models import Attempt, DueCheck, Order, OrderCode, OrderEvent, OrderUnit
 from apps.orders.states import ExternalStatus, OrderStatus
 from apps.providers.models import Integration, PackageMapping, Route
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Response
 
 ORDERS = "/api/v1/orders"
+HOOKS = "/api/v1/webhook-endpoints"
 PUBG = {"package": "pubg-60", "fields": {"player_id": "P0001"}}
 
 
@@ -160,6 +161,7 @@ class TestPlacingAnOrder:
         assert created_at.endswith("Z")
         assert told == {
             "id": order.pk,
+            "version": 1,
             "status": "pending",
             "external_status": "not_sent",
             "reason": None,
@@ -695,6 +697,7 @@ class TestWhatACustomerIsTold:
     def test_has_a_word_for_every_state(self) -> None:
         assert set(telling.TOLD_STATUS) == set(OrderStatus)
         assert set(telling.TOLD_EXTERNAL) == set(ExternalStatus)
+        assert set(telling.EVENT_KINDS) == set(OrderStatus)
 
     def test_of_an_order_in_doubt_is_that_it_is_in_progress(self, stage: Stage) -> None:
         rest = demo_at(stage)
@@ -875,6 +878,13 @@ class TestTheDescription:
             "/api/v1/quotes": ["post"],
             "/api/v1/wallet": ["get"],
             "/api/v1/wallet/statement": ["get"],
+            HOOKS: ["get", "post"],
+            f"{HOOKS}/{{endpoint_id}}": ["delete", "get", "patch"],
+            f"{HOOKS}/{{endpoint_id}}/rotate-secret": ["post"],
+            f"{HOOKS}/{{endpoint_id}}/test": ["post"],
+            f"{HOOKS}/{{endpoint_id}}/deliveries": ["get"],
+            f"{HOOKS}/{{endpoint_id}}/deliveries/{{delivery_id}}": ["get"],
+            f"{HOOKS}/{{endpoint_id}}/deliveries/{{delivery_id}}/resend": ["post"],
         }
         post = document["paths"][ORDERS]["post"]
         assert [(p["name"], p["required"]) for p in post["parameters"]] == [("Idempotency-Key", True)]

@@ -75,7 +75,8 @@ class TestAnOrderThatWaited:
         assert standing_of(order) == HELD
         assert story_of(order) == ["created", "restored"]
         assert sums_of(order) == {"hold": 35_000_000}
-        assert OutboxEvent.objects.filter(subject_id=order.pk, kind="order.review").count() == 1
+        [event] = OutboxEvent.objects.filter(subject_id=order.pk, kind="order.held")
+        assert event.body["version"] > 1000  # greater than any that was told in the lost time
         check_invariants(stage)
 
     def test_goes_when_a_person_sends_it(self, stage: Stage, shop: Shop, operator: User) -> None:
@@ -163,6 +164,7 @@ class TestAClosedPurchase:
         stage.run_until_quiet()
         asked = stage.questions()
         assert restore(timedelta(0)).asked == 1
+        assert Order.objects.get(pk=order.pk).version > 1000
         monitoring.sweep()
         assert stage.questions() == asked + 1
         assert standing_of(order) == ("completed", "completed", "")

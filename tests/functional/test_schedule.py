@@ -24,10 +24,14 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = [
     ("check-pending-orders-batch", 5, 5, "poll", True),
+    ("deliver-events", 5, 5, "notify", True),
     ("follow-provider-webhooks", 60, 60, "notify", True),
+    ("forget-delivered-events", 3600, 3600, "notify", True),
     ("heartbeat", 15, 15, "poll", True),
     ("plan-catalogue-syncs", 60, 60, "notify", True),
     ("read-balances", 300, 300, "notify", True),
+    ("refresh-sandboxes", 3600, 3600, "notify", True),
+    ("run-bulk-actions", 30, 30, "notify", True),
 ]
 
 
@@ -118,12 +122,20 @@ class TestTheCommand:
             "read-balances: created.",
             "plan-catalogue-syncs: created.",
             "follow-provider-webhooks: created.",
-            "name                        runs               queue   enabled  last run (written every 3 minutes)",
-            "check-pending-orders-batch  every 5 seconds    poll    yes      never",
-            "follow-provider-webhooks    every 60 seconds   notify  yes      never",
-            "heartbeat                   every 15 seconds   poll    yes      never",
-            "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
-            "read-balances               every 300 seconds  notify  yes      never",
+            "deliver-events: created.",
+            "forget-delivered-events: created.",
+            "refresh-sandboxes: created.",
+            "run-bulk-actions: created.",
+            "name                        runs                queue   enabled  last run (written every 3 minutes)",
+            "check-pending-orders-batch  every 5 seconds     poll    yes      never",
+            "deliver-events              every 5 seconds     notify  yes      never",
+            "follow-provider-webhooks    every 60 seconds    notify  yes      never",
+            "forget-delivered-events     every 3600 seconds  notify  yes      never",
+            "heartbeat                   every 15 seconds    poll    yes      never",
+            "plan-catalogue-syncs        every 60 seconds    notify  yes      never",
+            "read-balances               every 300 seconds   notify  yes      never",
+            "refresh-sandboxes           every 3600 seconds  notify  yes      never",
+            "run-bulk-actions            every 30 seconds    notify  yes      never",
         ]
 
     def test_shows_without_installing(self) -> None:
@@ -138,11 +150,15 @@ class TestTheCommand:
         PeriodicTask.objects.filter(name="heartbeat").update(last_run_at=last)
         disable_sweep()
         assert run("setup_periodic_task", "--show").splitlines()[1:] == [
-            "check-pending-orders-batch  every 5 seconds    poll    NO       never",
-            "follow-provider-webhooks    every 60 seconds   notify  yes      never",
-            "heartbeat                   every 15 seconds   poll    yes      2026-01-02 03:04:05 UTC",
-            "plan-catalogue-syncs        every 60 seconds   notify  yes      never",
-            "read-balances               every 300 seconds  notify  yes      never",
+            "check-pending-orders-batch  every 5 seconds     poll    NO       never",
+            "deliver-events              every 5 seconds     notify  yes      never",
+            "follow-provider-webhooks    every 60 seconds    notify  yes      never",
+            "forget-delivered-events     every 3600 seconds  notify  yes      never",
+            "heartbeat                   every 15 seconds    poll    yes      2026-01-02 03:04:05 UTC",
+            "plan-catalogue-syncs        every 60 seconds    notify  yes      never",
+            "read-balances               every 300 seconds   notify  yes      never",
+            "refresh-sandboxes           every 3600 seconds  notify  yes      never",
+            "run-bulk-actions            every 30 seconds    notify  yes      never",
         ]
 
     def test_reports_the_same_task_under_another_name_and_leaves_it(self) -> None:

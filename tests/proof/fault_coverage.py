@@ -31,6 +31,7 @@ LINES = "tests/unit/test_statement_lines.py"
 ODD = "tests/functional/test_odd_worlds.py"
 RESTORED = "tests/functional/test_restored.py"
 ALERTS = "tests/functional/test_alerts.py"
+EVENTS = "tests/functional/test_events.py"
 
 Cover = tuple[str, ...] | str
 """Node ids of tests, or the reason in a sentence: `not yet: ...` where it can be tested and is not."""
@@ -61,7 +62,10 @@ COVERAGE: dict[str, Cover] = {
     "C15": (CRASH, f"{MONITORING}::TestTheQueueOfRecord::test_is_enough_when_every_message_is_lost"),
     "C16": (CRASH, f"{MONITORING}::TestAClaim::test_lapses_with_its_lease"),
     "C17": (CRASH, STATEFUL),
-    "C18": "not yet: the events lie in the outbox with the change that they tell, but nothing sends them to customers.",
+    "C18": (
+        f"{EVENTS}::TestADelivery::test_that_a_dead_process_began_is_made_by_another",
+        f"{EVENTS}::TestHandingOn::test_goes_on_where_a_crash_left_it",
+    ),
     # provider and network
     "P1": (
         "tests/proof/test_fault_proxy.py::TestAPurchase::test_that_no_connection_carries_is_not_sent_and_goes_later",
@@ -217,7 +221,11 @@ COVERAGE: dict[str, Cover] = {
         f"{CRASHES}::TestACommit::test_of_the_attempt_that_fails_sends_nothing",
         f"{HEALTH}::TestReadyz::test_is_red_when_the_database_takes_no_writes",
     ),
-    "B5": "not yet: no test exhausts the connections of the server or puts a pooler in between.",
+    "B5": (
+        f"{SESSIONS}::TestAServerWithoutAFreeConnection::test_holds_orders_up_and_lets_nothing_leave",
+        f"{SESSIONS}::TestAServerWithoutAFreeConnection::test_is_told_by_the_page_that_says_whether_orders_can_be_taken",
+        f"{SESSIONS}::TestAServerWithoutAFreeConnection::test_may_be_a_pooler_that_lends_one_for_a_transaction",
+    ),
     "B6": (f"{SESSIONS}::TestASession::test_that_lies_still_inside_a_transaction_gives_its_locks_back",),
     "B7": (f"{MONITORING}::TestAPoisonousAnswer::test_moves_nothing_half",),
     "B8": (

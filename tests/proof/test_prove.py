@@ -6,7 +6,10 @@ import io
 import itertools
 import json
 import random
-from datetime import timedelta
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +17,7 @@ from django.db import connection
 
 from apps.common import checkpoints, clock
 from apps.orders.models import Order
+from apps.orders.references import draw_reference
 from apps.proof import empty, report
 from apps.proof.baseline import play_baseline
 from apps.proof.faults import FAULTS, Swarm, draw_fate, draw_swarm
@@ -40,6 +44,27 @@ def tally_of(*seeds: int, orders: int, swarm: Swarm | None = None) -> report.See
     return tally
 
 
+@contextmanager
+def a_stranger() -> Iterator[list[datetime]]:
+    """A thread that is no part of any play reads the clock, throws dice, and comes by checkpoints; what it read."""
+    seen: list[datetime] = []
+    is_over = threading.Event()
+
+    def live() -> None:
+        while not is_over.wait(0.002):
+            seen.append(clock.now())
+            draw_reference("digits18")
+            checkpoints.checkpoint("create.after_commit")
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        thread.join()
+
+
 class TestSeeds:
     @pytest.mark.postgres
     def test_find_nothing_wrong(self, committed: None) -> None:
@@ -56,13 +81,28 @@ class TestSeeds:
         tally = tally_of(6, 12, orders=8)
         assert tally.failed == []
 
-    @pytest.mark.slow
     @pytest.mark.both_databases
     def test_are_the_same_twice(self, committed: None) -> None:
-        first, second = (play(Plan(4, 8)) for _ in range(2))
+        first, second = (play(Plan(4, 5)) for _ in range(2))
         assert "\n".join(first.trace).encode() == "\n".join(second.trace).encode()
         assert len(first.trace) > 100
-        assert play(Plan(5, 8)).trace != first.trace
+        assert play(Plan(5, 1)).trace != first.trace
+
+    def test_are_the_same_whatever_else_runs_in_the_process(self, committed: None) -> None:
+        quiet = play(Plan(4, 2)).trace
+        with a_stranger() as seen:
+            assert play(Plan(4, 2)).trace == quiet
+        assert len(seen) > 10
+        assert all(abs(at - datetime.now(UTC)) < timedelta(hours=1) for at in seen)
+
+    def test_wait_until_ids_that_a_provider_refused_are_tried_again(
+        self, committed: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Seed 40 with 50 orders came to rest before the hour was over, and called what waited for it forgotten."""
+        monkeypatch.setattr("apps.proof.run.QUIET_AFTER_S", 900.0)
+        played = play(Plan(4, 4, Swarm(frozenset({"refusal"}), weight=4)))
+        assert played.verdict.is_good
+        assert played.verdict.by_status == {"completed": 4}
 
     def test_in_which_too_little_goes_wrong_are_invalid(self, committed: None) -> None:
         tally = tally_of(1, orders=4, swarm=CALM)

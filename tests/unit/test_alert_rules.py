@@ -17,7 +17,7 @@ from apps.journal.models import AlertEpisode
 from apps.ops import alerts
 from apps.ops.alert_rules import RULES, Limits
 from apps.ops.answers import Totals
-from apps.ops.facts import NOBODY, AccountFacts, Facts, MoneyFacts, ShelfFacts, Waiting
+from apps.ops.facts import NOBODY, AccountFacts, EndpointFacts, Facts, MoneyFacts, ShelfFacts, Waiting
 from apps.orders.states import DueKind
 from apps.providers.breaker import State
 
@@ -37,6 +37,8 @@ WELL = Facts(
     transaction_s=0.0,
     disabled=(),
     money=MoneyFacts(0, 60),
+    events=NOBODY,
+    paused_endpoints=(),
     totals=Totals(),
 )
 
@@ -113,6 +115,16 @@ TROUBLES: dict[str, tuple[dict[str, Any], dict[str, Any], Found]] = {
         {"low_shelves": ()},
         {"low_shelves": (SHELF,)},
         Found("stock_low", "7:abc", {"shelf": "steam-10", "account": 7, "count": 2}, 3),
+    ),
+    "events_late": (
+        {"events": Waiting(4, 300.0)},
+        {"events": Waiting(4, 300.1)},
+        Found("events_late", "", {"count": 4, "seconds": 300.1}),
+    ),
+    "endpoint_paused": (
+        {"paused_endpoints": ()},
+        {"paused_endpoints": (EndpointFacts(5, 3, 9),)},
+        Found("endpoint_paused", "5", {"endpoint": 5, "customer": 9}, 3),
     ),
 }
 """By rule: facts that are just well enough, facts that are not, and what is found then."""

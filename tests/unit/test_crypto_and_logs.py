@@ -9,13 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils.log import log_response
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
 from apps.common.crypto import CannotOpen, blind_index, digest, hash_api_secret, open_sealed, open_text, seal, seal_text
-from apps.common.logs import SECRET_NAMES, get_logger, hide_in_text, hide_secrets
+from apps.common.logs import SECRET_NAMES, get_logger, hide_in_text, hide_secrets, logging_config
 
 
 def new_key() -> str:
@@ -109,6 +113,24 @@ class TestALogLine:
     )
     def test_blanks_secrets_inside_a_text(self, text: str, expected: str) -> None:
         assert hide_in_text(text) == expected
+
+    def test_blanks_secrets_in_what_an_object_says_of_itself(self) -> None:
+        request = RequestFactory().get("/servis/pin_ekle.php?kod=demo&sifre=CANARY-78")
+        event = hide_secrets(None, "error", {"request": request, "list": ["pin=CANARY-79"], "_record": request})
+        assert event == {
+            "request": "<WSGIRequest: GET '/servis/pin_ekle.php?kod=***&sifre=***'>",
+            "list": "['pin=***']",
+            "_record": request,
+        }
+
+    def test_of_an_error_has_no_query_with_a_password(self, caplog: pytest.LogCaptureFixture) -> None:
+        form = dict(logging_config("json", "INFO")["formatters"]["structured"])  # type: ignore[index]  # plain objects
+        del form["()"]
+        caplog.handler.setFormatter(structlog.stdlib.ProcessorFormatter(**form))
+        request = RequestFactory().get("/servis/pin_ekle.php?kod=demo&sifre=CANARY-78")
+        log_response("Internal Server Error: %s", request.path, response=HttpResponse(status=500), request=request)
+        assert "/servis/pin_ekle.php?kod=***" in caplog.text
+        assert "CANARY-78" not in caplog.text
 
     def test_keeps_what_is_no_secret(self) -> None:
         event: dict[str, Any] = {"order": 1, "step": "10/15", "reference": "123"}

@@ -9,8 +9,10 @@ from enum import StrEnum
 from django.db import transaction
 from django.db.models import F
 
-from apps.orders import due, machine, outcomes
+from apps.accounts.models import User
+from apps.orders import due, hints, machine, outcomes
 from apps.orders.creation import OPEN_FOR
+from apps.orders.decisions.deciding import load_own, name_of, read_reason
 from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent
 from apps.orders.monitoring import check_order
 from apps.orders.services import try_auto_dispatch
@@ -26,6 +28,7 @@ class Said(StrEnum):
     SENT = "sent"  # an attempt was made; `word` is what its answer said
     NOT_SENT = "not_sent"  # it still waits; `word` is the reason
     ASKED = "asked"  # the provider answered; `word` is the outcome
+    PLANNED = "planned"  # it is due now: the loops send or ask within the account's budget
     TOO_SOON = "too_soon"  # somebody asked a moment ago; nothing was done
     BEING_SENT = "being_sent"  # a request is on its way; nothing was done
     BUSY = "busy"  # another process is asking; nothing was done
@@ -55,19 +58,65 @@ def ask_again(order_id: int, actor: str, now: datetime) -> Answer:
     """
     with transaction.atomic():
         order = outcomes.lock_orders({order_id})[order_id]
-        attempts = list(Attempt.objects.filter(order=order, due_row__isnull=False).select_related("integration"))
-        if _was_asked_just_now(order, attempts, now):
-            return Answer(Said.TOO_SOON)
-        if Attempt.objects.filter(order=order, state=AttemptState.SENDING, due_row__next_at__gt=now).exists():
-            return Answer(Said.BEING_SENT)
-        work = _Work(is_waiting=_is_waiting(order), open_attempts=len(attempts))
-        if not (work.is_waiting or work.open_attempts):
-            return Answer(Said.NOTHING_OPEN)
-        if work.is_waiting:
-            make_due(order, now)
-        found = {"waiting": work.is_waiting, "open_attempts": work.open_attempts}
-        machine.record_story(order, "asked_again", "panel", now, actor=actor, data=found)
-    return _act(order, work)
+        attempts = _open_attempts(order)
+        found = _look(order, attempts, now)
+        if isinstance(found, Said):
+            return Answer(found)
+        _prepare(order, found, actor, now)
+    return _act(order, found)
+
+
+def ask_soon(order_id: int, actor: User, reason: str, now: datetime) -> Said:
+    """The same for one order of many: it is due now, and the loops do it, many in one request and within the budgets.
+
+    Raises a child of `DecisionRefused`.
+    """
+    text = read_reason(reason)
+    with transaction.atomic():
+        order = load_own(order_id, actor)
+        attempts = _open_attempts(order)
+        found = _look(order, attempts, now)
+        if isinstance(found, Said):
+            return found
+        _prepare(order, found, name_of(actor), now, why=text)
+        for attempt in attempts:
+            _bring_forward(attempt, now)
+    return Said.PLANNED
+
+
+def _open_attempts(order: Order) -> list[Attempt]:
+    return list(Attempt.objects.filter(order=order, due_row__isnull=False).select_related("integration"))
+
+
+def _look(order: Order, attempts: list[Attempt], now: datetime) -> _Work | Said:
+    """What there is to do, or why nothing is done."""
+    if _was_asked_just_now(order, attempts, now):
+        return Said.TOO_SOON
+    if Attempt.objects.filter(order=order, state=AttemptState.SENDING, due_row__next_at__gt=now).exists():
+        return Said.BEING_SENT
+    work = _Work(is_waiting=is_waiting(order), open_attempts=len(attempts))
+    return work if work.is_waiting or work.open_attempts else Said.NOTHING_OPEN
+
+
+def _prepare(order: Order, work: _Work, actor: str, now: datetime, **more: str) -> None:
+    if work.is_waiting:
+        make_due(order, now)
+    found = {"waiting": work.is_waiting, "open_attempts": work.open_attempts, **more}
+    machine.record_story(order, "asked_again", "panel", now, actor=actor, data=found)
+
+
+def _bring_forward(attempt: Attempt, now: datetime) -> None:
+    """Due now, but not below the provider's least gap; who may be asking this moment is left alone."""
+    if attempt.state == AttemptState.SENDING or hints.may_be_asking(attempt, now):
+        return
+    asked_at = DueCheck.objects.filter(attempt=attempt).values_list("asked_at", flat=True).first()
+    floor = timedelta(seconds=attempt.integration.caps().poll.floor_s)
+    hints.pull_forward(attempt, max(now, (asked_at or attempt.created_at) + floor))
+
+
+def has_open_attempts(order: Order) -> bool:
+    """Whether there is something to ask about."""
+    return Attempt.objects.filter(order=order, due_row__isnull=False).exists()
 
 
 def _was_asked_just_now(order: Order, attempts: list[Attempt], now: datetime) -> bool:
@@ -76,7 +125,7 @@ def _was_asked_just_now(order: Order, attempts: list[Attempt], now: datetime) ->
     return asked.exists()
 
 
-def _is_waiting(order: Order) -> bool:
+def is_waiting(order: Order) -> bool:
     """Whether there are units to send. After its deadline nothing sends an order by itself any more; a person may."""
     if order.status == OrderStatus.REVIEW:
         return order.reason == "waiting:deadline" and order.free_units().exists()

@@ -33,9 +33,10 @@ def reveal_codes(order: Order, actor: str, cause: str, now: datetime, why: str =
 
 
 def reveal_codes_once(order: Order, actor: str, cause: str, now: datetime) -> list[ShownCode]:
-    """The same for a door that repeats its answers: the story says it once, and again when there are more codes."""
+    """The same for answers that are repeated: the story says it once of each reader, and again when there are more."""
     codes = _codes_of(order)
-    told = OrderEvent.objects.filter(order=order, kind="codes_revealed", cause=cause, data__codes=len(codes))
+    seen = OrderEvent.objects.filter(order=order, kind="codes_revealed", cause=cause, actor=actor)
+    told = seen.filter(data__codes=len(codes))
     if codes and not told.exists():
         with transaction.atomic():
             locked = outcomes.lock_orders({order.pk})[order.pk]

@@ -110,6 +110,9 @@ def _carry_out(order: Order, wish: Wish, signed: Signed, now: datetime) -> None:
             _let_go(order, attempt, evidence, signed, now)
         case _:
             _ask_on(order, attempt, now)
+    order.refresh_from_db()
+    if order.status == OrderStatus.PROCESSING:  # nothing above told that it is no longer in review
+        machine.announce(order, now)
 
 
 def _let_go(order: Order, attempt: Attempt, evidence: Evidence, signed: Signed, now: datetime) -> None:

@@ -151,7 +151,7 @@ def control_of(act: Act, order: Order, actor: User, stake: Money) -> Control:
     """Under which control this person decides it."""
     if not (act.is_always_two or people.is_above_limit(order.tenant_id, stake)):
         return Control.ONE
-    return Control.SINGLE if _is_alone(actor, order.tenant_id) else Control.TWO
+    return Control.SINGLE if is_alone(actor, order.tenant_id) else Control.TWO
 
 
 # --- who
@@ -200,7 +200,8 @@ def read_reason(reason: str) -> str:
 # --- the only person of a shop
 
 
-def _is_alone(actor: User, tenant_id: int) -> bool:
+def is_alone(actor: User, tenant_id: int) -> bool:
+    """Whether nobody else could be the second person in this shop."""
     roles = (Membership.Role.OWNER, Membership.Role.OPERATOR)
     acting = Membership.objects.filter(tenant_id=tenant_id, role__in=roles, user__is_active=True)
     return set(acting.values_list("user_id", flat=True)) <= {actor.pk}

@@ -29,7 +29,7 @@ from apps.orders.models import Attempt, AttemptUnit, DueCheck, Order, OrderEvent
 from apps.orders.news import News, knowledge_of
 from apps.orders.purchase import purchase
 from apps.orders.references import draw_reference
-from apps.orders.routing import Passed, Survey, survey, units_at_once
+from apps.orders.routing import RETRY_IN, Passed, Survey, is_of_one_world, survey, units_at_once
 from apps.orders.routing import load_routes as load_order_routes
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus
 from apps.orders.tally import RESTORED
@@ -205,11 +205,13 @@ def load_mapping(trace: Trace, order: Order, route: Route) -> PackageMapping:
     return mapping
 
 
-def load_integration(trace: Trace, route: Route) -> Integration:
-    """7. The provider account of the route."""
+def load_integration(trace: Trace, order: Order, route: Route) -> Integration:
+    """7. The provider account of the route; never that of the sandbox for a sale, nor another one for a test."""
     integration = route.integration
     if integration is None:
         raise DispatchRefused("waiting:manual_route")
+    if not is_of_one_world(order.tenant, integration):
+        raise DispatchRefused("waiting:other_world", integration.name)
     if integration.currency not in DECIMALS:  # its cost could not be booked after the purchase
         raise DispatchRefused("waiting:currency_unknown", f"{integration.name} is in {integration.currency}")
     trace.add(7, integration=integration.pk, provider=integration.name)
@@ -273,6 +275,8 @@ def take_turn(bound: Bound, now: datetime) -> None:
     if not has_wire(integration.kind):
         return
     standing = breaker.standing_of(integration.pk, now)
+    if standing.held is not None:
+        raise DispatchRefused("waiting:provider_stopped", integration.name, now + RETRY_IN)
     if standing.state is not breaker.State.CLOSED and not breaker.win_probe(integration.pk, now):
         raise DispatchRefused("waiting:breaker_open", integration.name, now + breaker.PROBE_EVERY)
     grant = budget.take(integration, Use.PLACE, 1, now)

@@ -89,10 +89,10 @@ def decide_break(break_id: int, actor: User, end: str, reason: str, now: datetim
 
     Raises a child of `DecisionRefused`; nothing was written then.
     """
-    text = read_reason(reason)
     try:
         with transaction.atomic():
             row = _load_open(break_id, actor)
+            text = read_reason(reason)
             choice = CHOICES.get(end)
             if choice is None or row.kind not in choice.kinds:
                 raise BadInput(_("Choose one of the decisions for this difference."), "decision")

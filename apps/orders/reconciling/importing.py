@@ -51,13 +51,17 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A file as it came in: its bytes, how to read them, what time it covers (None: from its lines), and who has it."""
+    """A file as it came in: its bytes, how to read them, what time it covers (None: from its lines), and who has it.
+
+    `may_be_empty`: it is a whole list of its time, also where it lists nothing.
+    """
 
     content: bytes
     dialect: Dialect
     period: Period | None
     by: str
     name: str = ""
+    may_be_empty: bool = False
 
 
 @dataclass(slots=True)
@@ -118,7 +122,7 @@ def _seen_before(known: Statement, lines: list[Line], now: datetime) -> Result:
 def _read(integration: Integration, brought: Brought) -> tuple[list[Line], Period]:
     if not has_wire(integration.kind):
         raise NotReadable([Fault(0, _("this account has no provider: there is nothing to compare"))])
-    reading = read_lines(brought.content, brought.dialect, integration.currency)
+    reading = read_lines(brought.content, brought.dialect, integration.currency, may_be_empty=brought.may_be_empty)
     if reading.faults:
         raise NotReadable(reading.faults)
     span = span_of(reading.lines)

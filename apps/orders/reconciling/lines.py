@@ -71,8 +71,8 @@ class BadCell(Exception):
     """One value cannot be read; the text says why and never repeats it: it may be a code in the wrong column."""
 
 
-def read_lines(content: bytes, dialect: Dialect, currency: str) -> Reading:
-    """The lines of `content`; `currency` counts where a line names none."""
+def read_lines(content: bytes, dialect: Dialect, currency: str, *, may_be_empty: bool = False) -> Reading:
+    """The lines of `content`; `currency` counts where a line names none. A file with none is faulty, mostly."""
     reading = Reading()
     try:
         for number, row in _rows(content, dialect):
@@ -84,7 +84,7 @@ def read_lines(content: bytes, dialect: Dialect, currency: str) -> Reading:
     except BadFile as error:
         reading.faults.append(Fault(0, str(error)))
     _blame_words(reading)
-    if not reading.lines and not reading.faults:
+    if not (reading.lines or reading.faults or may_be_empty):
         reading.faults.append(Fault(0, _("there is no line in it")))
     return reading
 

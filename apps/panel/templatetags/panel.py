@@ -13,7 +13,8 @@ from apps.common import clock
 from apps.common.money import Money
 from apps.journal.loops import LABELS, SWEEP, silent_loops
 from apps.panel.build import running_build
-from apps.panel.words import TROUBLE, say
+from apps.panel.words import KINDS, TROUBLE, say
+from apps.providers.models import Integration
 
 register = template.Library()
 
@@ -40,6 +41,12 @@ def amount_of(micros: int, currency: str) -> SafeString:
 def trouble(error: str) -> str:
     """Why a provider told nothing, in words; what it said itself as it is."""
     return say(TROUBLE, error)
+
+
+@register.filter
+def kind(account: Integration) -> str:
+    """What kind of provider it is: our own in words, a protocol by its name."""
+    return say({**dict(account._meta.get_field("kind").flatchoices), **KINDS}, account.kind)
 
 
 @register.filter

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -25,6 +26,8 @@ from apps.providers.contract import (
     Hook,
     HookCall,
     Knob,
+    Listed,
+    Listing,
     OrderRef,
     Outcome,
     PlaceRequest,
@@ -33,6 +36,7 @@ from apps.providers.contract import (
     Talk,
     TalkBalance,
     TalkCatalogue,
+    TalkListing,
     TalkMany,
     Trust,
 )
@@ -102,8 +106,10 @@ RETRY_AFTER_S: Mapping[Outcome, float] = {Outcome.AUTH_ERROR: 1, Outcome.RATE_LI
 AMOUNTS = ("fixedAmounts", "minAmount", "maxAmount")
 LOCAL_AMOUNTS = ("localFixedAmounts", "localMinAmount", "localMaxAmount")
 AUTH_URL = "https://auth.reloadly.com"
-REPORT_PAGES, LIST_PAGES = 3, 60
+REPORT_PAGES, LIST_PAGES, REPORT_LIST_PAGES = 3, 60, 150
 LIST_TIMEOUT_S = 60.0
+REPORT_ZONE, REPORT_TIME = timezone(timedelta(hours=-4)), "%Y-%m-%d %H:%M:%S"
+"""How the reports write times, in questions and in answers."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _AMOUNT = re.compile(r"(?=.*[1-9])[0-9]{1,9}(?:\.[0-9]{1,5})?")
@@ -302,6 +308,26 @@ class Reloadly:
             if is_last(body, page):
                 return Catalogue(tuple(found.values()), "" if found else "nothing_is_sold")
         return Catalogue((), "too_many_pages")
+
+    def listing(self, account: Account, starts_at: datetime, ends_at: datetime) -> TalkListing:
+        """The report of a time, page by page; whatever leaves open whether it is whole makes all of it an error."""
+        moments = (("startDate", written(starts_at)), ("endDate", written(ends_at)))
+        found: dict[str, Listed] = {}
+        for page in range(1, REPORT_LIST_PAGES + 1):
+            query = (*moments, ("size", "200"), ("page", str(page)))
+            answer, token = yield from self._ask(account, service_of(account).reports, *query, is_list=True)
+            body = read_object(answer, 200)
+            rows, content = objects_in(body, "content"), body.get("content")
+            if not isinstance(content, list) or len(rows) != len(content):
+                failed = read_failed_question(Order(account, ""), answer, token)
+                return Listing((), failed.reason or failed.reason_code)
+            known = len(found)
+            found.update({listed.provider_id: listed for listed in (read_listed(account, row) for row in rows)})
+            if fault := list_fault(body, page, found, known):
+                return Listing((), fault)
+            if is_last(body, page):
+                return Listing(tuple(found.values()))
+        return Listing((), "too_many_pages")
 
     def parse_webhook(self, account: Account, call: HookCall) -> Hook:
         """A transaction, signed with HMAC-SHA256 over body, colon and the time of the request."""
@@ -550,6 +576,58 @@ def read_transaction(order: Order, told: Json) -> Result:
         balance_after=read_money(order.account, balance_info(told), "newBalance"),
         codes=read_pin(told) if outcome is Outcome.COMPLETED else (),
     )
+
+
+def list_fault(body: Json, page: int, found: Mapping[str, Listed], known: int) -> str:
+    """Why a list with this page in it is none, in a word; empty where nothing is wrong. `known`: found before it.
+
+    An absent purchase is asked about, so the list must say itself that it is whole: where its pages end, and that as
+    many transactions were read as it counts.
+    """
+    if "" in found:
+        return "transaction_without_id"
+    if not isinstance(body.get("last"), bool) and json_amount(body.get("totalPages")) is None:
+        return "the_list_does_not_say_where_it_ends"
+    if not is_last(body, page):
+        return "" if len(found) > known else "a_page_tells_nothing_new"
+    counted = json_amount(body.get("totalElements"))
+    return "" if counted in (None, len(found)) else "another_number_of_transactions_than_it_counts"
+
+
+def read_listed(account: Account, told: Json) -> Listed:
+    """A transaction as a line of the list; its PIN, if it shows one, is left where it is."""
+    word = json_text(told.get("status"))
+    cost, currency = read_price(account, told)
+    return Listed(
+        own_ref=json_text(told.get("customIdentifier")),
+        provider_id=json_text(told.get("transactionId")),
+        word=word,
+        outcome=STATES.get(word, Outcome.UNKNOWN),
+        cost=cost,
+        currency=currency,
+        at=read_time(json_text(told.get("transactionCreatedTime") or told.get("transactionDate"))),
+    )
+
+
+def read_price(account: Account, told: Json) -> tuple[Decimal | None, str]:
+    """What an order cost, in whatever money it is told: ours first."""
+    if (cost := read_cost(account, told)) is not None:
+        return cost, account.currency
+    cost = json_amount(told.get("amount"))
+    return cost, json_text(told.get("currencyCode")) if cost is not None else account.currency
+
+
+def written(at: datetime) -> str:
+    """A moment as the reports want it."""
+    return at.astimezone(REPORT_ZONE).strftime(REPORT_TIME)
+
+
+def read_time(text: str) -> datetime | None:
+    """A moment as the reports write it; None for anything else."""
+    try:
+        return datetime.strptime(text, REPORT_TIME).replace(tzinfo=REPORT_ZONE)
+    except ValueError:
+        return None
 
 
 def balance_info(told: Json) -> Json:

@@ -28,7 +28,6 @@ REPORT_ZONE = timezone(timedelta(hours=-4))
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 LONGEST_IDENTIFIER = 150
 JUST_RECHARGED_S = 120.0
-MOST_PER_PAGE = 200
 FIRST_ID = 2**53 + 1
 """Numbers of transactions begin where a binary float cannot hold them."""
 
@@ -67,6 +66,8 @@ class ReloadlySwitches(Switches):
     recharge_rule: bool = True
     rate_limited: bool = False
     hook_fields: HookFields = HookFields.DATA
+    most_per_page: int = 200
+    report_stops_early: bool = False  # its first page says that it is the last
 
     @property
     def is_racy(self) -> bool:
@@ -86,6 +87,8 @@ SWITCH_CHECKS: dict[str, strict.Check] = {
     "recharge_rule": strict.flag,
     "rate_limited": strict.flag,
     "hook_fields": strict.one_of(HookFields),
+    "most_per_page": strict.count,
+    "report_stops_early": strict.flag,
 }
 
 
@@ -441,7 +444,7 @@ def report(service: str) -> Endpoint:
 
 def _is_wanted(purchase: Purchase, service: str, request: Request, world: World) -> bool:
     wanted = request.params.get("customIdentifier", "")
-    at = datetime.fromtimestamp(purchase.bought_at, REPORT_ZONE)
+    at = datetime.fromtimestamp(world.told(purchase.bought_at), REPORT_ZONE)
     is_named = not wanted or purchase.ask.reference.casefold() == wanted.casefold()
     begin, end = (_day(request.params.get(name, "")) for name in ("startDate", "endDate"))
     is_in_time = (begin is None or at >= begin) and (end is None or at <= end)
@@ -459,11 +462,12 @@ def _day(text: str) -> datetime | None:
 
 def _page(looks: Sequence[Look], request: Request, world: World) -> dict[str, Any]:
     rows = [_transaction(look, world) for look in looks if look.purchase is not None]
-    return _paged(rows, request)
+    page = _paged(rows, request, world)
+    return page | {"totalPages": 1, "last": True} if world.switches.report_stops_early else page
 
 
-def _paged(rows: Sequence[Any], request: Request) -> dict[str, Any]:
-    size = min(max(int(_number(request.params.get("size", "10"))), 1), MOST_PER_PAGE)
+def _paged(rows: Sequence[Any], request: Request, world: World) -> dict[str, Any]:
+    size = min(max(int(_number(request.params.get("size", "10"))), 1), world.switches.most_per_page)
     number = max(int(_number(request.params.get("page", "1"))), 1)
     pages = -(-len(rows) // size)
     shown = rows[(number - 1) * size : number * size]
@@ -565,7 +569,7 @@ def _second_half(pin: str) -> str:
 def products(request: Request, world: World, now: float) -> Reply:
     """What can be bought of gift cards, page by page."""
     numbers = dict.fromkeys(each.product for each in PRODUCTS if each.row["service"] == GIFTCARDS)
-    return as_json(_paged([_listed(number) for number in numbers], request))
+    return as_json(_paged([_listed(number) for number in numbers], request, world))
 
 
 def _listed(number: str) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from django.core.management.base import BaseCommand
 
 from apps.common import clock
 from apps.ops import doctor
+from apps.ops.findings import ERROR, Finding
 
 
 class Command(BaseCommand):
-    """Exit code 1 when a finding is an error; warnings alone are fine. Writes nothing."""
+    """Exit code 1 when a finding is an error; warnings alone are fine. Reads, and sends one message to a worker."""
 
-    help = "Looks the installation over: database, schedule, loops, orders, money, set-up. Exit code 1 on an error."
+    help = "Looks the installation over: database, broker, loops, orders, money, machine. Exit code 1 on an error."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,9 +33,9 @@ class Command(BaseCommand):
         if not is_ok:
             raise SystemExit(1)
 
-    def _tell(self, findings: list[doctor.Finding]) -> None:
+    def _tell(self, findings: list[Finding]) -> None:
         for finding in findings:
             self.stdout.write(f"{finding.level.upper():<8}{finding.check}: {finding.found}")
             self.stdout.write(f"        {finding.remedy}")
-        troubles = sum(finding.level == doctor.ERROR for finding in findings)
+        troubles = sum(finding.level == ERROR for finding in findings)
         self.stdout.write(f"{len(doctor.CHECKS)} checks, {troubles} errors, {len(findings) - troubles} warnings.")

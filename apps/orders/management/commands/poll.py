@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Command(BaseCommand):
             raise CommandError("--seconds must be above zero")
         processes.started.send(sender=type(self))
         stop = Event()
+        gc.freeze()  # what is loaded by now stays: looking through it again and again is a tenth of all the work
         with _stopped_by(signal.SIGTERM, stop):
             try:
                 monitoring.poll_forever(stop_after_s=seconds, pause_s=PAUSE_S, stop=stop)
