@@ -35,6 +35,10 @@ NEEDS_OPTION = {"slow": "full", "smoke": "ci", "browser": "ci"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 IN_TWO = ("-n", "2", "--dist", "loadfile")
 """The whole suite in two processes, each with a database of its own; a file's tests stay together."""
+ONCE_MORE = ("--reruns", "1", "--max-suite-reruns", "3", "--rerun-show-tracebacks")
+"""CI shares its machine: a test that fails is run once more, and told with its traceback; a few in a run, no more."""
+ONCE = ("tests/proof", "tests/chaos")
+"""What must hold at the first try, since it looks for what happens seldom."""
 NO_TESTS_COLLECTED = 5
 """pytest's exit code when the selection is empty."""
 NEWS_EVERY_S = 30.0
@@ -200,6 +204,13 @@ def selection_on_sqlite(options: argparse.Namespace) -> str:
     return " and ".join(filter(None, ["both_databases and not postgres", pages, selection(options)]))
 
 
+def tries(options: argparse.Namespace) -> list[str]:
+    """pytest's options for how often a test is tried: once, but in CI."""
+    if not options.ci:
+        return []
+    return [*ONCE_MORE, *(f"--rerun-exclude-path={folder}" for folder in ONCE)]
+
+
 def pytest_command(expression: str, *arguments: str) -> list[str]:
     color = "--color=yes" if sys.stdout.isatty() else "--color=no"
     return [PYTHON, "-m", "pytest", color, "-m", expression, *arguments]
@@ -210,14 +221,15 @@ def run_on_postgres(
 ) -> Finished:
     """The whole suite on PostgreSQL."""
     servers = {"DATABASE_URL": database, "TEST_DATABASE_URL": database, "REDIS_URL": broker, "TEST_REDIS_URL": broker}
-    command = pytest_command(selection(options), *(options.pytest or IN_TWO))
+    command = pytest_command(selection(options), *tries(options), *(options.pytest or IN_TWO))
     finished = runner.run("pytest (PostgreSQL)", command, {**environment, **servers})
     return require_tests(finished)
 
 
 def run_on_sqlite(runner: Runner, environment: Mapping[str, str], options: argparse.Namespace, broker: str) -> Finished:
     """The tests marked `both_databases` on SQLite; the caller's own selection may leave none of them."""
-    command = pytest_command(selection_on_sqlite(options), "-o", "cache_dir=.pytest_cache/sqlite", *options.pytest)
+    own_cache = ("-o", "cache_dir=.pytest_cache/sqlite")
+    command = pytest_command(selection_on_sqlite(options), *own_cache, *tries(options), *options.pytest)
     finished = runner.run("pytest (SQLite)", command, {**environment, "TEST_REDIS_URL": broker})
     if options.pytest and finished.code == NO_TESTS_COLLECTED:
         return Finished(finished.name, 0, finished.output, finished.took_s)

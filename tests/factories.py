@@ -159,8 +159,8 @@ def make_shop(
 
 
 def make_impatient_shop(url: str) -> Shop:
-    """A shop that waits 0.3 s for a panel that never answers."""
-    return make_shop(url, place_timeout_s=0.3, ask_timeout_s=0.3)
+    """A shop that waits 0.8 s for a panel that never answers."""
+    return make_shop(url, place_timeout_s=0.8, ask_timeout_s=0.8)
 
 
 def new_player() -> str:

@@ -280,6 +280,23 @@ class TestTheChecks:
         assert expression.startswith("both_databases and not postgres")
         assert ("not page" not in expression) == has_pages
 
+    def test_give_a_second_try_in_ci_alone_and_to_no_search_for_rare_mistakes(
+        self, checks: ModuleType, tmp_path: Path
+    ) -> None:
+        assert checks.tries(checks.parse(["--full"])) == []
+        counted = "import pathlib\ncount = pathlib.Path(__file__ + '.runs')\n\ndef test_it():\n"
+        counted += "    count.touch()\n    count.write_text(count.read_text() + 'x')\n"
+        counted += "    assert count.read_text() == 'xx'\n"
+        for folder in ("tests/proof", "tests/unit"):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / folder / f"test_{folder[6:]}.py").write_text(counted)
+        options = [*checks.tries(checks.parse(["--ci"])), "-p", "no:django", "-p", "no:cacheprovider", "tests"]
+        command = [sys.executable, "-m", "pytest", *options]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
+        assert done.stdout.splitlines()[-1].startswith("=")
+        assert "1 failed, 1 passed, 1 rerun" in done.stdout
+        assert "test_proof.py::test_it" in done.stdout.rpartition("short test summary")[2]
+
     def test_hand_to_pytest_what_follows_the_dashes(self, checks: ModuleType) -> None:
         options = checks.parse(["--fast", "--", "-k", "money", "--ci"])
         assert (options.fast, options.ci, options.pytest) == (True, False, ["-k", "money", "--ci"])

@@ -103,6 +103,7 @@ def chromium() -> Iterator[Browser]:
 
 def sign_in(page: Page, url: str, password: str) -> None:
     """As the hub's first operator."""
+    page.context.set_default_timeout(1000 * WITHIN_S)
     page.goto(f"{url}/")
     page.fill("input[name=username]", "operator")
     page.fill("input[name=password]", password)

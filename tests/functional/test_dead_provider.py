@@ -100,7 +100,7 @@ class TestAProviderThatIsBack:
 
     def test_is_asked_about_all_within_its_budget_in_time(self, stage: Stage) -> None:
         """After six hours: each order, oldest first, at four fifths of the rate, two minutes later at the most."""
-        shop = make_shop(stage.url, balance=RICH, ask_timeout_s=0.3)
+        shop = make_shop(stage.url, balance=RICH, ask_timeout_s=1)
         orders = sent(stage, shop, self.ORDERS)
         type(shop.integration).objects.update(
             options=shop.integration.options | {"rate_per_s": self.RATE, "burst": self.BURST}
