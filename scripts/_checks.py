@@ -33,8 +33,8 @@ PYTHON = sys.executable
 NEEDS_OPTION = {"slow": "full", "smoke": "ci", "browser": "ci"}
 """Markers whose tests run only with an option, and which one."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-IN_TWO = ("-n", "2", "--dist", "loadfile")
-"""The whole suite in two processes, each with a database of its own; a file's tests stay together."""
+IN_TWO = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""The whole suite in two processes, each with a database of its own; a file's tests stay together, in their order."""
 ONCE_MORE = ("--reruns", "1", "--max-suite-reruns", "3", "--rerun-show-tracebacks")
 """CI shares its machine: a test that fails is run once more, and told with its traceback; a few in a run, no more."""
 ONCE = ("tests/proof", "tests/chaos")

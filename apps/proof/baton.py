@@ -6,13 +6,14 @@ with the same dice is the same run. A crash is a `BaseException` with the connec
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connection, connections
 
 from apps.proof.virtual import join_play
 
@@ -87,7 +88,7 @@ class Actor:
     def die(self) -> None:
         """As `kill -9`: the connection breaks without a commit, and no new one is made for whatever still runs."""
         self.is_dead = True
-        connection.close()
+        cut_off()
         connection.connect = _refuse  # type: ignore[method-assign]
         raise Killed
 
@@ -180,6 +181,18 @@ class Baton:
             self.current.hand_back()
 
 
+def cut_off() -> None:
+    """Close the connection as a process that is gone does, whatever it had begun undone.
+
+    The server undoes it when it notices, a moment later by the real clock; for the same run each time it must be undone
+    before anybody else looks, or who skips locked rows skips these, or does not.
+    """
+    if connection.connection is not None:
+        with contextlib.suppress(DatabaseError):  # of a connection that is broken already nothing is left to undo
+            connection._rollback()  # type: ignore[attr-defined]
+    connection.close()
+
+
 def lose_next_commit(*, was_done: bool) -> None:
     """The next commit of this connection fails for its caller: after it was done, or instead of it."""
     commit = connection._commit  # type: ignore[attr-defined]
@@ -188,7 +201,7 @@ def lose_next_commit(*, was_done: bool) -> None:
         del connection._commit  # type: ignore[attr-defined]
         if was_done:
             commit()
-        connection.close()
+        cut_off()
         raise OperationalError("server closed the connection unexpectedly")
 
     connection._commit = failing  # type: ignore[attr-defined]

@@ -157,6 +157,7 @@ class TestAShortRun:
         assert sum(toll["hit"] for toll in result["faults"].values()) >= 5
         assert not left_behind(done.stderr)
 
+    @pytest.mark.slow
     def test_that_is_interrupted_leaves_nothing_behind(self) -> None:
         command = [sys.executable, "scripts/chaos.py", "--minutes", "5", "--seed", "7", "--json"]
         chaos = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

@@ -117,7 +117,6 @@ AT_FIRST = {
 
 
 class TestEveryFate:
-    @both_databases
     def test_ends_as_it_says_and_touches_no_provider(self, stage: Stage, shop: Shop, rest: Rest) -> None:
         assert list(ENDS) == list(AT_FIRST) == ["", *FATES]
         orders = {ending: place(rest, shop, ending, quantity=2) for ending in ENDS}
