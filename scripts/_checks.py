@@ -33,8 +33,10 @@ PYTHON = sys.executable
 NEEDS_OPTION = {"slow": "full", "smoke": "ci", "browser": "ci"}
 """Markers whose tests run only with an option, and which one."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-IN_TWO = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""The whole suite in two processes, each with a database of its own; a file's tests stay together, in their order."""
+IN_TWO = ("-n", "2", "--dist", "loadfile")
+"""The whole suite in two processes, each with a database of its own; a file's tests stay together."""
+APART = "smoke or browser"
+"""Tests that start real processes: in CI they have a pytest of their own, since they wait more than they compute."""
 ONCE_MORE = ("--reruns", "1", "--max-suite-reruns", "3", "--rerun-show-tracebacks")
 """CI shares its machine: a test that fails is run once more, and told with its traceback; a few in a run, no more."""
 ONCE = ("tests/proof", "tests/chaos")
@@ -156,6 +158,11 @@ def clean_environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **_bootstrap.random_secrets(), **settings}
 
 
+def with_servers(database: str, broker: str) -> dict[str, str]:
+    """What names a PostgreSQL and a Valkey to the tests."""
+    return {"DATABASE_URL": database, "TEST_DATABASE_URL": database, "REDIS_URL": broker, "TEST_REDIS_URL": broker}
+
+
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Turns the signals that end a program into an ordinary exit, so that servers and folders are cleaned up."""
@@ -198,10 +205,24 @@ def selection(options: argparse.Namespace) -> str:
     return " and ".join(f"not {marker}" for marker, option in NEEDS_OPTION.items() if not getattr(options, option))
 
 
+def selection_on_postgres(options: argparse.Namespace) -> str:
+    """The same without what has a pytest of its own in CI; a caller who chooses the tests has one pytest."""
+    return both(selection(options), f"not ({APART})" if is_split(options) else "")
+
+
+def is_split(options: argparse.Namespace) -> bool:
+    return options.ci and not options.pytest
+
+
+def both(*expressions: str) -> str:
+    """One marker expression of those that say anything."""
+    return " and ".join(filter(None, expressions))
+
+
 def selection_on_sqlite(options: argparse.Namespace) -> str:
     """What is marked `both_databases`; pages only when everything is run, or when the caller has chosen the tests."""
     pages = "" if options.full or options.pytest else "not page"
-    return " and ".join(filter(None, ["both_databases and not postgres", pages, selection(options)]))
+    return both("both_databases and not postgres", pages, selection(options))
 
 
 def tries(options: argparse.Namespace) -> list[str]:
@@ -216,14 +237,17 @@ def pytest_command(expression: str, *arguments: str) -> list[str]:
     return [PYTHON, "-m", "pytest", color, "-m", expression, *arguments]
 
 
-def run_on_postgres(
-    runner: Runner, environment: Mapping[str, str], options: argparse.Namespace, database: str, broker: str
-) -> Finished:
+def run_on_postgres(runner: Runner, environment: Mapping[str, str], options: argparse.Namespace) -> Finished:
     """The whole suite on PostgreSQL."""
-    servers = {"DATABASE_URL": database, "TEST_DATABASE_URL": database, "REDIS_URL": broker, "TEST_REDIS_URL": broker}
-    command = pytest_command(selection(options), *tries(options), *(options.pytest or IN_TWO))
-    finished = runner.run("pytest (PostgreSQL)", command, {**environment, **servers})
-    return require_tests(finished)
+    command = pytest_command(selection_on_postgres(options), *tries(options), *(options.pytest or IN_TWO))
+    return require_tests(runner.run("pytest (PostgreSQL)", command, environment))
+
+
+def run_apart(runner: Runner, environment: Mapping[str, str], options: argparse.Namespace) -> Finished:
+    """The tests that start real processes, on PostgreSQL, too."""
+    own_cache = ("-o", "cache_dir=.pytest_cache/processes")
+    command = pytest_command(both(f"({APART})", selection(options)), *own_cache, *tries(options))
+    return require_tests(runner.run("pytest (processes)", command, environment))
 
 
 def run_on_sqlite(runner: Runner, environment: Mapping[str, str], options: argparse.Namespace, broker: str) -> Finished:
@@ -271,14 +295,15 @@ def run_checks(options: argparse.Namespace, runner: Runner, folder: Path) -> int
         contextlib.ExitStack() as cleanup,
     ):
         cleanup.callback(runner.end_all)  # before the pool waits for its threads
-        postgres = pool.submit(
-            run_on_postgres, runner, clean_environment(folder / "postgres"), options, database, broker
-        )
-        sqlite = pool.submit(run_on_sqlite, runner, clean_environment(folder / "sqlite"), options, broker)
+        servers = with_servers(database, broker)
+        postgres = pool.submit(run_on_postgres, runner, clean_environment(folder / "postgres") | servers, options)
+        others = [pool.submit(run_on_sqlite, runner, clean_environment(folder / "sqlite"), options, broker)]
+        if is_split(options):
+            others += [pool.submit(run_apart, runner, clean_environment(folder / "processes") | servers, options)]
         if not options.fast:
             results += run_linters(runner, clean_environment(folder / "linters"))
         await_with_news(postgres, runner.output_of("pytest (PostgreSQL)"))
-        return report(results, sqlite.result(), postgres.result())
+        return report(results, *(run.result() for run in others), postgres.result())
 
 
 def await_with_news(run: Future[Finished], output: Path) -> None:
@@ -293,14 +318,16 @@ def await_with_news(run: Future[Finished], output: Path) -> None:
         print(f"...   pytest (PostgreSQL)   {how_far}", flush=True)
 
 
-def report(results: list[Finished], sqlite: Finished, postgres: Finished) -> int:
-    """Prints the tests' output and which checks failed; pytest's closing line of the PostgreSQL run comes last."""
-    print(f"\n{sqlite.output.rstrip()}\n\n{postgres.output.rstrip().rpartition(chr(10))[0]}")
-    everything = [*results, sqlite, postgres]
-    for tests in (sqlite, postgres):
-        print(f"{'ok  ' if tests.is_good else 'FAIL'}  {tests.name:<20} {tests.took_s:6.1f} s")
-        if tests.code == NO_TESTS_COLLECTED:
-            print(f"{tests.name}: no test was executed, which counts as a failure.")
+def report(results: list[Finished], *tests: Finished) -> int:
+    """Prints the tests' output and which checks failed; pytest's closing line of the last run comes last."""
+    *others, postgres = tests
+    printed = [run.output.rstrip() for run in others] + [postgres.output.rstrip().rpartition("\n")[0]]
+    print("\n" + "\n\n".join(printed))
+    everything = [*results, *tests]
+    for run in tests:
+        print(f"{'ok  ' if run.is_good else 'FAIL'}  {run.name:<20} {run.took_s:6.1f} s")
+        if run.code == NO_TESTS_COLLECTED:
+            print(f"{run.name}: no test was executed, which counts as a failure.")
     failed = [finished.name for finished in everything if not finished.is_good]
     print(f"Failed: {', '.join(failed)}." if failed else f"All {len(everything)} checks passed.")
     print(closing_line(postgres), flush=True)

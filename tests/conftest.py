@@ -74,12 +74,6 @@ django.setup()
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start real processes come first: they wait a lot, and at the end nothing would fill their pauses."""
-    waiting = {item.path for item in items if any(map(item.get_closest_marker, ("smoke", "browser")))}
-    items.sort(key=lambda item: item.path not in waiting)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test marked `postgres` is skipped on SQLite by a plain pytest; scripts/test.py counts that as a failure."""

@@ -270,6 +270,19 @@ class TestTheChecks:
         assert checks.selection(checks.parse(arguments)) == expression
 
     @pytest.mark.parametrize(
+        ("arguments", "expression"),
+        [
+            ([], "not slow and not smoke and not browser"),
+            (["--ci"], "not slow and not (smoke or browser)"),
+            (["--ci", "--", "tests/chaos"], "not slow"),
+        ],
+    )
+    def test_give_a_pytest_of_its_own_to_what_starts_processes(
+        self, checks: ModuleType, arguments: list[str], expression: str
+    ) -> None:
+        assert checks.selection_on_postgres(checks.parse(arguments)) == expression
+
+    @pytest.mark.parametrize(
         ("arguments", "has_pages"),
         [([], False), (["--ci"], False), (["--full"], True), (["--", "tests/functional/test_panel.py"], True)],
     )
