@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+from urllib.parse import urlsplit, urlunsplit
 
 import _bootstrap
 
@@ -41,6 +42,8 @@ ONCE_MORE = ("--reruns", "1", "--max-suite-reruns", "3", "--rerun-show-traceback
 """CI shares its machine: a test that fails is run once more, and told with its traceback; a few in a run, no more."""
 ONCE = ("tests/proof", "tests/chaos")
 """What must hold at the first try, since it looks for what happens seldom."""
+DATABASE_OF_SQLITE = 7
+"""The database of Valkey in which no other of these runs writes."""
 NO_TESTS_COLLECTED = 5
 """pytest's exit code when the selection is empty."""
 NEWS_EVERY_S = 30.0
@@ -254,7 +257,8 @@ def run_on_sqlite(runner: Runner, environment: Mapping[str, str], options: argpa
     """The tests marked `both_databases` on SQLite; the caller's own selection may leave none of them."""
     own_cache = ("-o", "cache_dir=.pytest_cache/sqlite")
     command = pytest_command(selection_on_sqlite(options), *own_cache, *tries(options), *options.pytest)
-    finished = runner.run("pytest (SQLite)", command, {**environment, "TEST_REDIS_URL": broker})
+    own_broker = urlunsplit(urlsplit(broker)._replace(path=f"/{DATABASE_OF_SQLITE}"))
+    finished = runner.run("pytest (SQLite)", command, {**environment, "TEST_REDIS_URL": own_broker})
     if options.pytest and finished.code == NO_TESTS_COLLECTED:
         return Finished(finished.name, 0, finished.output, finished.took_s)
     return require_tests(finished)

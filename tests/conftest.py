@@ -6,6 +6,7 @@ so the settings are named here. What `scripts/test.py` or the caller has set in 
 
 import atexit
 import base64
+import functools
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import django
 import pytest
+import redis
 from django.conf import settings
 
 from tests.servers import shared_valkey
@@ -84,6 +86,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("HUB_STRICT_TESTS"):
         pytest.fail("this test needs PostgreSQL and runs on SQLite", pytrace=False)
     pytest.skip("needs PostgreSQL: set TEST_DATABASE_URL, or run scripts/test.py")
+
+
+@pytest.fixture(autouse=True)
+def _rates_begin_anew(request: pytest.FixtureRequest) -> None:
+    """How often somebody asked is kept by the numbers of rows, and a later test may find the same numbers again."""
+    url = settings.REDIS_URL or os.environ.get("TEST_REDIS_URL")
+    if url and not {"db", "transactional_db"}.isdisjoint(request.fixturenames):
+        client = valkey_of(url)
+        if kept := [*client.scan_iter("hub:api:*", 1000), *client.scan_iter("hub:budget:*", 1000)]:
+            client.delete(*kept)
+
+
+@functools.cache
+def valkey_of(url: str) -> redis.Redis:
+    """A client that this process keeps."""
+    return redis.Redis.from_url(url)
 
 
 @pytest.fixture(scope="session")
