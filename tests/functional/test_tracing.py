@@ -19,6 +19,9 @@ from structlog.testing import capture_logs
 
 from apps.common import spans, tracing
 from apps.orders.tasks import dispatch_order
+from tests.functional.core_fixtures import committed
+
+__all__ = ["committed"]
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
@@ -104,7 +107,7 @@ class TestTraces:
         assert told == [True, True]
 
     @pytest.mark.postgres
-    def test_name_a_query_and_hide_it(self, seen: InMemorySpanExporter) -> None:
+    def test_name_a_query_and_hide_it(self, committed: None, seen: InMemorySpanExporter) -> None:
         connection.close()
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT '{CANARY}', %s", [CANARY])
