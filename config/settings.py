@@ -278,5 +278,6 @@ WHITENOISE_USE_FINDERS = True
 
 LOG_FORMAT = env.str("LOG_FORMAT", default="json" if PRODUCTION else "console")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
 LOGGING_CONFIG = None
 LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
