@@ -28,6 +28,7 @@ from apps.panel import words
 from apps.panel.by_hand import DeliveryForm
 from apps.panel.story import Posting, as_posting
 from apps.providers.models import Route
+from apps.webhooks.resending import resend_delivery
 
 # --- what a form asks for
 
@@ -228,6 +229,7 @@ KINDS: Mapping[str, Kind] = {
         is_plain=True,
     ),
     "close_case": Kind(lambda c: decisions.close_case(*c.usual(), case_id=c.case_id), about="case"),
+    "tell_again": Kind(lambda c: resend_delivery(*c.usual()), is_plain=True),
 }
 """Every decision that is made in a form. Asking again and looking at codes have buttons of their own."""
 
@@ -250,6 +252,7 @@ TITLES: words.Words = {
     "assign_case": _("Give the case to somebody"),
     "snooze_case": _("Let the case rest"),
     "close_case": _("Close the case as it is"),
+    "tell_again": _("Tell the customer of the delivery again"),
 }
 """What each decision is called, by its name and choice."""
 
@@ -278,6 +281,10 @@ EFFECTS: words.Words = {
     "assign_case": _("Another name stands beside the case. Nothing else changes."),
     "snooze_case": _("The case leaves the list until then, for at most 90 days. Nothing else changes."),
     "close_case": _("A late delivery is written off and its code stays hidden; a reversal stays the shop's matter."),
+    "tell_again": _(
+        "The event of the delivery goes to every webhook of the customer again; the codes go along only where the "
+        "customer asked for them. A paused webhook gets it when it is served again."
+    ),
 }
 """What each decision does, before it is rehearsed."""
 

@@ -212,6 +212,7 @@ EVENTS: Words = {
     "reply_seen": _("A provider's reply was looked at"),
     "task_claimed": _("A person works on it"),
     "codes_revealed": _("Codes were shown"),
+    "delivery_told_again": _("The customer is told of the delivery again"),
     "refunded": _("The money was given back by a person"),
     "released": _("The held money was given back by a person"),
     "cancelled": _("Cancelled by a person"),
