@@ -227,6 +227,8 @@ EVENTS: Words = {
     "reversal_given_back": _("The customer got back what the provider took back"),
     "codes_released": _("Codes were let out of quarantine"),
     "review_claimed": _("A person works on the order in review"),
+    "review_assigned": _("The order in review was given to somebody"),
+    "review_snoozed": _("The order in review rests until later"),
     "case_claimed": _("A person works on the case"),
     "case_assigned": _("The case was given to somebody"),
     "case_snoozed": _("The case rests until a later day"),
