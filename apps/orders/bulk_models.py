@@ -11,6 +11,7 @@ class BulkAction(models.Model):
     """What one person wants done with the orders that a filter let through at one moment; they are its rows.
 
     A draft is the dry run: nothing is done until it is started. `query` is the filter as the list of orders has it.
+    `undoes`: the action whose effect this one takes back.
     """
 
     class Kind(models.TextChoices):
@@ -19,6 +20,8 @@ class BulkAction(models.Model):
         REJECT = "reject", _("Reject before anything is sent; the money goes back")
         CLAIM = "claim", _("Work on these orders in review")
         NOTE = "note", _("Write a note")
+        TAG = "tag", _("Put a tag on")
+        UNTAG = "untag", _("Take a tag off")
 
     class Status(models.TextChoices):
         DRAFT = "draft", _("dry run")
@@ -31,6 +34,8 @@ class BulkAction(models.Model):
     kind = models.CharField(max_length=8, choices=Kind)
     query = models.CharField(max_length=1000, blank=True, default="")
     reason = models.CharField(max_length=180)
+    tag = models.CharField(max_length=40, blank=True, default="", db_default="")
+    undoes = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+")
     status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
     asked_by = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
     asked_at = models.DateTimeField()
@@ -51,7 +56,12 @@ class BulkAction(models.Model):
                 condition=Q(status__in=["draft", "waiting", "running", "done", "cancelled"]), name="bulk_status_known"
             ),
             models.CheckConstraint(
-                condition=Q(kind__in=["ask", "send", "reject", "claim", "note"]), name="bulk_kind_known"
+                condition=Q(kind__in=["ask", "send", "reject", "claim", "note", "tag", "untag"]), name="bulk_kind_known"
+            ),
+            # A tag is put on or taken off by name, and nothing else has one.
+            models.CheckConstraint(
+                condition=(Q(kind__in=["tag", "untag"]) & ~Q(tag="")) | (~Q(kind__in=["tag", "untag"]) & Q(tag="")),
+                name="bulk_tag_where_one_belongs",
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="bulk_has_a_reason"),
             # Four eyes are two people's.

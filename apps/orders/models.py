@@ -10,7 +10,12 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts.models import Customer, Tenant, User
 from apps.catalog.models import FxRate, Package
 from apps.common.crypto import open_text
-from apps.orders import bulk_models, statement_models, tag_models  # noqa: F401 - Django looks for tables in this module
+from apps.orders import (  # noqa: F401 - Django looks for tables in this module
+    bulk_models,
+    review_models,
+    statement_models,
+    tag_models,
+)
 from apps.orders.states import AttemptState, DueKind, ExternalStatus, OrderStatus, UnitStatus
 from apps.providers.models import Integration, Route
 

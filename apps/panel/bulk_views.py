@@ -20,7 +20,7 @@ from apps.accounts.models import Tenant, User
 from apps.common import clock
 from apps.common.money import Money
 from apps.orders.bulk_models import BulkAction, BulkRow
-from apps.orders.decisions import DecisionRefused, Said, bulk
+from apps.orders.decisions import BadInput, DecisionRefused, Said, bulk, tags
 from apps.panel import words
 from apps.panel.listing import Wanted, select_orders
 from apps.panel.provider_views import paging, start_of
@@ -39,6 +39,13 @@ class BulkForm(forms.Form):
     )
     reason = forms.CharField(
         label=gettext_lazy("Reason"), max_length=180, widget=forms.TextInput(attrs={"dir": "auto"})
+    )
+
+    tag = forms.CharField(
+        label=gettext_lazy("The tag that is put on or taken off"),
+        max_length=tags.LONGEST,
+        required=False,
+        widget=forms.TextInput(attrs={"dir": "auto", "list": "known-tags", "autocomplete": "off"}),
     )
 
     def __init__(self, *args: Any, shops: list[int], **kwargs: Any) -> None:
@@ -75,11 +82,19 @@ def bulk_new(request: HttpRequest) -> HttpResponse:
         typed = form.cleaned_data
         ids = list(found.filter(tenant=typed["tenant"]).order_by("pk").values_list("pk", flat=True)[: bulk.MOST + 1])
         try:
-            made = bulk.draft(typed["kind"], typed["tenant"], ids, person, typed["reason"], wanted.query(), now)
+            made = bulk.draft(
+                typed["kind"], typed["tenant"], ids, person, typed["reason"], wanted.query(), now, tag=typed["tag"]
+            )
             return redirect("panel:bulk", bulk_id=made.pk)
         except DecisionRefused as refused:
-            form.add_error(None, str(refused))
-    context = {"form": form, "count": found.count(), "most": bulk.MOST, "filter": wanted.query()}
+            form.add_error("tag" if isinstance(refused, BadInput) and refused.field == "tag" else None, str(refused))
+    context = {
+        "form": form,
+        "count": found.count(),
+        "most": bulk.MOST,
+        "filter": wanted.query(),
+        "known_tags": tags.known_tags(shops),
+    }
     return render(request, "panel/bulk_new.html", context, status=422 if form.errors else 200)
 
 
@@ -129,6 +144,8 @@ def _context(request: HttpRequest, found: BulkAction) -> dict[str, object]:
         "may_act": person.may_operate(found.tenant_id),
         "is_own": found.asked_by_id == person.pk,
         "is_ended": found.status in (Status.DONE, Status.CANCELLED),
+        "done": counted[State.DONE],
+        "can_undo": bulk.can_undo(found, clock.now()),
     }
 
 
@@ -146,19 +163,24 @@ def money_of(row: BulkRow) -> Money | None:
 @login_required
 @require_POST
 def bulk_decide(request: HttpRequest, bulk_id: int, step: str) -> HttpResponse:
-    """Start the dry run, confirm somebody else's, or cancel what is left."""
+    """Start the dry run, confirm somebody else's, cancel what is left, or make a dry run that takes it back."""
     found, act = load_bulk(request, bulk_id), STEPS.get(step)
     if act is None:
         raise Http404
     check_may_operate(request, found.tenant_id)
     try:
-        act(found.pk, person_of(request), clock.now())
+        found = act(found.pk, person_of(request), clock.now())
     except DecisionRefused as refused:
         messages.error(request, str(refused))
     return redirect("panel:bulk", bulk_id=found.pk)
 
 
-STEPS: dict[str, Callable[..., BulkAction]] = {"start": bulk.start, "confirm": bulk.confirm, "cancel": bulk.cancel}
+STEPS: dict[str, Callable[..., BulkAction]] = {
+    "start": bulk.start,
+    "confirm": bulk.confirm,
+    "cancel": bulk.cancel,
+    "undo": bulk.undo,
+}
 
 
 def load_bulk(request: HttpRequest, bulk_id: int) -> BulkAction:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Membership, User
+from apps.common import clock
 from apps.orders import decisions, manual
 from apps.orders.decisions import Alone, Decided, Entry, Then, Truth
 from apps.orders.decisions.approvals import ACTS
@@ -28,8 +30,13 @@ from apps.panel import words
 from apps.panel.by_hand import DeliveryForm
 from apps.panel.story import Posting, as_posting
 from apps.providers.models import Route
+from apps.webhooks.resending import resend_delivery
 
 # --- what a form asks for
+
+MORNING = time(9)
+RESTS = (("hour", _("an hour")), ("morning", _("until tomorrow morning at 9")), ("", _("until the moment below")))
+"""How long something may rest, in the words that one chooses from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,23 @@ class PersonForm(ReasonForm):
 
 
 class SnoozeForm(ReasonForm):
-    """Until when it rests."""
+    """Until when it rests: for an hour, until tomorrow morning in the shop's time zone, or until a moment."""
 
+    rest = forms.ChoiceField(label=_("How long"), choices=RESTS, required=False)
     until = forms.DateTimeField(
-        label=_("Rests until"), widget=forms.DateTimeInput(attrs={"type": "datetime-local", "dir": "ltr"})
+        label=_("Rests until"),
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "dir": "ltr"}),
     )
+
+    def clean(self) -> dict[str, Any]:
+        """`until` is the moment that was chosen, however it was."""
+        typed, now = self.cleaned_data, timezone.localtime(clock.now())
+        morning = datetime.combine(now.date() + timedelta(days=1), MORNING, tzinfo=now.tzinfo)
+        chosen = {"hour": now + timedelta(hours=1), "morning": morning}.get(typed.get("rest", ""), typed.get("until"))
+        if chosen is None and "until" not in self.errors:
+            self.add_error("until", _("Choose a time in the next 90 days."))
+        return {**typed, "until": chosen}
 
 
 class HandForm(DeliveryForm):
@@ -182,6 +201,12 @@ A = Approval.Action
 KINDS: Mapping[str, Kind] = {
     "add_note": Kind(lambda c: decisions.add_note(*c.usual()), is_plain=True),
     "claim_review": Kind(lambda c: decisions.claim_review(*c.usual()), is_plain=True),
+    "assign_review": Kind(
+        lambda c: decisions.assign_review(*c.usual(), to=c.typed["to"]), form=PersonForm, is_plain=True
+    ),
+    "snooze_review": Kind(
+        lambda c: decisions.snooze_review(*c.usual(), until=c.typed["until"]), form=SnoozeForm, is_plain=True
+    ),
     "release": Kind(lambda c: decisions.release(*c.usual(), alone=c.alone), ACTS[A.RELEASE]),
     "deliver_by_hand": Kind(
         lambda c: decisions.deliver_by_hand(
@@ -228,12 +253,15 @@ KINDS: Mapping[str, Kind] = {
         is_plain=True,
     ),
     "close_case": Kind(lambda c: decisions.close_case(*c.usual(), case_id=c.case_id), about="case"),
+    "tell_again": Kind(lambda c: resend_delivery(*c.usual()), is_plain=True),
 }
 """Every decision that is made in a form. Asking again and looking at codes have buttons of their own."""
 
 TITLES: words.Words = {
     "add_note": _("Write a note"),
     "claim_review": _("Work on this order"),
+    "assign_review": _("Give the order to somebody"),
+    "snooze_review": _("Let the order rest"),
     "release": _("Give the held money back"),
     "deliver_by_hand": _("Deliver by hand"),
     "send_elsewhere": _("Send by another route"),
@@ -250,12 +278,18 @@ TITLES: words.Words = {
     "assign_case": _("Give the case to somebody"),
     "snooze_case": _("Let the case rest"),
     "close_case": _("Close the case as it is"),
+    "tell_again": _("Tell the customer of the delivery again"),
 }
 """What each decision is called, by its name and choice."""
 
 EFFECTS: words.Words = {
     "add_note": _("A line with your name in the story of the order. Do not write a code into it."),
     "claim_review": _("Your name stands beside the order until it leaves the review. Nothing else changes."),
+    "assign_review": _("Another name stands beside the order until it leaves the review. Nothing else changes."),
+    "snooze_review": _(
+        "The order leaves the queue until then, for at most 90 days, and comes back earlier if there is other news of "
+        "it. The provider is asked on as before."
+    ),
     "release": _("The customer gets the held money of every unit back that no attempt holds."),
     "deliver_by_hand": _("You have what the customer bought, from the provider by telephone or from elsewhere."),
     "send_elsewhere": _("What no attempt holds is sent by this route next, once; the routes stay as they are."),
@@ -278,6 +312,10 @@ EFFECTS: words.Words = {
     "assign_case": _("Another name stands beside the case. Nothing else changes."),
     "snooze_case": _("The case leaves the list until then, for at most 90 days. Nothing else changes."),
     "close_case": _("A late delivery is written off and its code stays hidden; a reversal stays the shop's matter."),
+    "tell_again": _(
+        "The event of the delivery goes to every webhook of the customer again; the codes go along only where the "
+        "customer asked for them. A paused webhook gets it when it is served again."
+    ),
 }
 """What each decision does, before it is rehearsed."""
 

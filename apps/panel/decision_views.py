@@ -25,7 +25,7 @@ from apps.orders.models import Approval, Attempt, Case
 from apps.panel import deciding, words
 from apps.panel.deciding import AnyForm, Call, HandForm, Kind, Subject
 from apps.panel.listing import as_id
-from apps.panel.review import load_groups, load_rows
+from apps.panel.review import in_review, load_groups, load_rows
 from apps.panel.views import check_may_operate, load_order, person_of, zone_of
 
 LONGEST_LIST = 200
@@ -182,9 +182,18 @@ def _page(
 @login_required
 @require_safe
 def review(request: HttpRequest) -> HttpResponse:
-    """The orders that a person must look at, by reason, oldest first."""
+    """The orders that a person must look at, by reason, oldest first; those that rest only where they are asked for."""
     tenant_ids, reason = person_of(request).tenant_ids(), request.GET.get("reason", "").replace("\x00", "")
-    context = {"groups": load_groups(tenant_ids), "rows": load_rows(tenant_ids, reason), "reason": reason}
+    now, is_resting = clock.now(), request.GET.get("resting") == "1"
+    found = in_review(tenant_ids, now, is_resting=is_resting)
+    context = {
+        "groups": load_groups(found),
+        "rows": load_rows(found, reason),
+        "reason": reason,
+        "is_resting": is_resting,
+        "operated": set(person_of(request).operated_ids()),
+        "resting": in_review(tenant_ids, now, is_resting=True).count(),
+    }
     with timezone.override(zone_of(tenant_ids)):
         return render(request, "panel/review.html", context)
 

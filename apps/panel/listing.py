@@ -344,12 +344,13 @@ def file_head() -> list[str]:
         _("Cost"),
         _("Profit"),
         _("Currency"),
+        _("Tags"),
     ]
 
 
 def file_rows(found: QuerySet[Order], zone: tzinfo) -> Iterator[list[str]]:
     """Every order that was asked for, newest first, read in portions: texts are no formulas, amounts plain numbers."""
-    orders = found.select_related("customer").prefetch_related("attempts").order_by("-id")
+    orders = found.select_related("customer").prefetch_related("attempts", "tags").order_by("-id")
     for order in orders.iterator(chunk_size=CHUNK):
         yield _file_row(order, zone)
 
@@ -377,6 +378,7 @@ def _file_row(order: Order, zone: tzinfo) -> list[str]:
         *map(safe_cell, texts),
         *("" if micros is None else format_amount(micros) for micros in amounts),
         order.currency,
+        safe_cell(", ".join(sorted(tag.name for tag in order.tags.all()))),
     ]
 
 

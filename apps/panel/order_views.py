@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.common import clock
 from apps.orders.chains import links_of
-from apps.orders.decisions import Said, ask_again, record_reply_seen, reveal_codes
+from apps.orders.decisions import Said, ShownCode, ask_again, record_reply_seen, reveal_codes
 from apps.orders.decisions.tags import known_tags, tags_of
 from apps.orders.models import Evidence, Order
 from apps.panel.deciding import open_decisions, waiting_for
@@ -24,6 +24,7 @@ from apps.panel.replies import masked_reply
 from apps.panel.story import as_proof, load_story
 from apps.panel.views import check_may_operate, live, load_order, person_of, shops_shown, zone_of
 from apps.panel.words import answer_in_words
+from apps.webhooks.resending import is_told_by_event
 
 
 @never_cache
@@ -60,6 +61,7 @@ def _order_context(request: HttpRequest, found: Order) -> dict[str, object]:
         "decisions": open_decisions(found, now) if may_act else [],
         "approvals": waiting_for(found),
         "tags": tags_of([found]).get(found.pk, []),
+        "can_tell_again": may_act and is_told_by_event(found),
     }
 
 
@@ -79,7 +81,7 @@ def ask(request: HttpRequest, order_id: int) -> HttpResponse:
 @never_cache
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@sensitive_variables("shown")
+@sensitive_variables("shown", "lines", "context")
 def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
     """Asks why; the order's codes in clear then, once: this answer only, stored nowhere."""
     found = load_order(request, order_id)
@@ -90,8 +92,21 @@ def reveal(request: HttpRequest, order_id: int) -> HttpResponse:
         why = form.cleaned_data["reason"]
         shown = reveal_codes(found, person_of(request).get_username(), "panel", clock.now(), why)
     with timezone.override(zone_of([found.tenant_id])):
-        context = {"order": found, "form": form, "shown": shown}
+        lines = [as_line(code) for code in shown or []]
+        context = {
+            "order": found,
+            "form": form,
+            "is_shown": shown is not None,
+            "shown": list(zip(shown or [], lines, strict=True)),
+            "all_lines": "\n".join(lines),
+        }
         return render(request, "panel/reveal.html", context, status=422 if form.errors else 200)
+
+
+@sensitive_variables()
+def as_line(code: ShownCode) -> str:
+    """Everything of a code in one line, as it is copied: its parts are columns in a sheet."""
+    return "\t".join(part for part in (code.value, code.serial, code.pin, code.url, code.expires) if part)
 
 
 @never_cache

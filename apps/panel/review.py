@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Count, Q, QuerySet, Sum
 
 from apps.common.money import Money
-from apps.orders.decisions.reviews import reviewers
+from apps.orders.decisions.reviews import awake, resting, reviewers
 from apps.orders.models import Order
 from apps.orders.states import OrderStatus, UnitStatus
 from apps.panel import words
@@ -30,23 +31,25 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
-    """One order in review, the money at risk, and who works on it."""
+    """One order in review, the money at risk, who works on it, and until when it rests."""
 
     order: Order
     text: str
     risk: Money
     reviewer: str
+    rests_until: datetime | None
 
 
-def in_review(tenant_ids: list[int]) -> QuerySet[Order]:
-    """The orders of these shops that are in review."""
-    return Order.objects.filter(tenant_id__in=tenant_ids, status=OrderStatus.REVIEW)
+def in_review(tenant_ids: list[int], now: datetime, *, is_resting: bool) -> QuerySet[Order]:
+    """The orders of these shops that are in review: those that rest, or the others."""
+    found = Order.objects.filter(tenant_id__in=tenant_ids, status=OrderStatus.REVIEW)
+    return resting(found, now) if is_resting else awake(found, now)
 
 
-def load_groups(tenant_ids: list[int]) -> list[Group]:
-    """Every reason that orders are in review for, the one with most orders first."""
+def load_groups(orders: QuerySet[Order]) -> list[Group]:
+    """Every reason that these orders are in review for, the one with most orders first."""
     found: dict[str, Group] = {}
-    rows = in_review(tenant_ids).values("reason", "currency").order_by("reason", "currency")
+    rows = orders.values("reason", "currency").order_by("reason", "currency")
     for row in rows.annotate(orders=Count("id", distinct=True), held=Sum("units__amount_micros", filter=HELD)):
         reason = row["reason"]
         before = found.get(reason, Group(reason, words.say(words.REASONS, reason), 0, []))
@@ -55,18 +58,19 @@ def load_groups(tenant_ids: list[int]) -> list[Group]:
     return sorted(found.values(), key=lambda group: (-group.orders, group.reason))
 
 
-def load_rows(tenant_ids: list[int], reason: str) -> list[ReviewRow]:
-    """The oldest orders in review, of one reason or of all (empty)."""
-    found = in_review(tenant_ids).filter(**({"reason": reason} if reason else {}))
+def load_rows(orders: QuerySet[Order], reason: str) -> list[ReviewRow]:
+    """The oldest of these orders in review, of one reason or of all (empty)."""
+    found = orders.filter(**({"reason": reason} if reason else {}))
     oldest = found.select_related("customer").annotate(held=Sum("units__amount_micros", filter=HELD)).order_by("id")
-    orders = list(oldest[:SHOWN])
-    working = reviewers([order.pk for order in orders])
+    shown = list(oldest[:SHOWN])
+    working = reviewers([order.pk for order in shown])
     return [
         ReviewRow(
             order,
             words.say(words.REASONS, order.reason),
             Money(getattr(order, "held", None) or 0, order.currency),
             working.get(order.pk, ""),
+            getattr(order, "rests_until", None),
         )
-        for order in orders
+        for order in shown
     ]

@@ -97,6 +97,7 @@ class Line:
     external: str
     reason: str
     quote: str
+    to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +412,7 @@ def as_line(event: OrderEvent) -> Line:
         external=str(ExternalStatus(event.external_status).label),
         reason=words.say(words.REASONS, event.reason) if event.reason else "",
         quote=str(event.data.get("provider_words") or event.data.get("why", "")),
+        to=str(event.data.get("to", "")) if event.cause == "person" else "",
     )
 
 

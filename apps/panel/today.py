@@ -16,7 +16,7 @@ from apps.orders.models import Approval, Attempt, Case, DueCheck, Order
 from apps.orders.states import AttemptState, OrderStatus
 from apps.panel import words
 from apps.panel.listing import OPEN_STATUSES
-from apps.panel.review import Group, load_groups
+from apps.panel.review import Group, in_review, load_groups
 from apps.providers.catalogue_models import BalanceReading
 from apps.providers.models import Integration
 
@@ -102,7 +102,7 @@ def load_needs(tenant_ids: list[int], now: datetime) -> Needs:
     late = DueCheck.objects.filter(order__tenant_id__in=tenant_ids, next_at__lt=now - timedelta(minutes=1))
     lateness = late.aggregate(late=Count("pk"), oldest=Min("next_at"))
     return Needs(
-        groups=load_groups(tenant_ids),
+        groups=load_groups(in_review(tenant_ids, now, is_resting=False)),
         requests=Approval.objects.filter(order__tenant_id__in=tenant_ids, status=Approval.Status.PENDING).count(),
         cases=Case.objects.filter(order__tenant_id__in=tenant_ids, closed_at=None).count(),
         tasks=attempts["tasks"],

@@ -14,7 +14,7 @@ from apps.accounts.models import Membership, User
 from apps.common import clock
 from apps.orders import decisions, monitoring
 from apps.orders.bulk_models import BulkAction, BulkRow
-from apps.orders.decisions import bulk
+from apps.orders.decisions import bulk, tags
 from apps.orders.models import Approval, Order, OrderEvent
 from apps.orders.services import try_auto_dispatch
 from apps.orders.tasks import run_bulk_actions
@@ -36,9 +36,9 @@ def person(name: str) -> User:
     return User.objects.get(username=name)
 
 
-def dry_run(people: People, kind: str, *, filter: str = "", browser: Client | None = None) -> BulkAction:
+def dry_run(people: People, kind: str, *, filter: str = "", browser: Client | None = None, tag: str = "") -> BulkAction:
     """What the page makes of the filter."""
-    typed = {"kind": kind, "reason": "the panel is gone", "tenant": people.shop.tenant.pk}
+    typed = {"kind": kind, "reason": "the panel is gone", "tenant": people.shop.tenant.pk, "tag": tag}
     answer = (browser or people.operator).post(f"{reverse('panel:bulk_new')}?{filter}", typed)
     assert answer.status_code == 302, answer.content.decode()
     return BulkAction.objects.latest("id")
@@ -50,6 +50,22 @@ def step(browser: Client, found: BulkAction, name: str) -> str:
     assert answer.status_code == 302
     found.refresh_from_db()
     return found.status
+
+
+def done(people: People, found: BulkAction, browser: Client | None = None) -> None:
+    """Start it and let a worker end it."""
+    assert step(browser or people.operator, found, "start") == "running"
+    run_bulk_actions()
+    found.refresh_from_db()
+    assert found.status == "done"
+
+
+def taken_back(browser: Client, found: BulkAction) -> BulkAction:
+    """The dry run to which the button leads."""
+    answer = browser.post(reverse("panel:bulk_decide", args=[found.pk, "undo"]))
+    back = BulkAction.objects.latest("id")
+    assert answer.headers["Location"] == reverse("panel:bulk", args=[back.pk])
+    return back
 
 
 def rows(found: BulkAction) -> list[tuple[int, str]]:
@@ -64,7 +80,7 @@ def page(browser: Client, found: BulkAction) -> str:
 
 class TestTheTable:
     def test_has_every_kind_and_nothing_that_needs_a_look(self) -> None:
-        assert set(bulk.WAYS) == set(BulkAction.Kind) == {"ask", "send", "reject", "claim", "note"}
+        assert set(bulk.WAYS) == set(BulkAction.Kind) == {"ask", "send", "reject", "claim", "note", "tag", "untag"}
         assert set(words.ANSWERS) == set(decisions.Said)
 
 
@@ -207,7 +223,7 @@ class TestRunning:
                 raise ZeroDivisionError
             return bulk.Done("done")
 
-        monkeypatch.setitem(bulk.WAYS, "note", bulk.Way(lambda order, now: None, act))
+        monkeypatch.setitem(bulk.WAYS, "note", bulk.Way(lambda order, bulk, now: None, act))
         run_bulk_actions()
         assert rows(found) == [(bad.pk, "refused"), (good.pk, "done")]
         assert "ZeroDivisionError" in BulkRow.objects.get(order=bad).said
@@ -242,6 +258,93 @@ class TestAskingAndSending:
         decisions.release(order.pk, person("omar"), "x", clock.now())
         assert rows(dry_run(people, "ask")) == [(order.pk, "excluded")]
         assert rows(dry_run(people, "send")) == [(order.pk, "excluded")]
+
+
+class TestTags:
+    def test_are_put_on_where_they_are_not_yet_and_the_story_has_the_reason(self, people: People) -> None:
+        fresh, tagged, full = (order_from(people.shop) for _ in range(3))
+        tags.add_tag(tagged.pk, person("olga"), "vip", clock.now())
+        for n in range(tags.MOST):
+            tags.add_tag(full.pk, person("olga"), f"t{n}", clock.now())
+        found = dry_run(people, "tag", tag=" vip ")
+        assert rows(found) == [(fresh.pk, "pending"), (tagged.pk, "excluded"), (full.pk, "excluded")]
+        assert "It has this tag already." in page(people.operator, found)
+        assert tags.names_on(fresh) == set()
+        done(people, found)
+        assert (tags.names_on(fresh), tags.names_on(tagged)) == ({"vip"}, {"vip"})
+        told = OrderEvent.objects.get(order=fresh, kind="tagged")
+        assert (told.actor, told.data) == ("omar", {"why": f"vip: the panel is gone (#{found.pk})"})
+
+    def test_are_taken_off_where_they_are(self, people: People) -> None:
+        tagged, other = order_from(people.shop), order_from(people.shop)
+        tags.add_tag(tagged.pk, person("olga"), "vip", clock.now())
+        found = dry_run(people, "untag", tag="vip")
+        assert rows(found) == [(tagged.pk, "pending"), (other.pk, "excluded")]
+        done(people, found)
+        assert tags.names_on(tagged) == set()
+        assert story_of(tagged) == ["created", "tagged", "untagged"]
+
+    @pytest.mark.parametrize("tag", ["", "  ", "x" * 41])
+    def test_need_a_name(self, people: People, tag: str) -> None:
+        order_from(people.shop)
+        typed = {"kind": "tag", "reason": "x", "tenant": people.shop.tenant.pk, "tag": tag}
+        assert people.operator.post(reverse("panel:bulk_new"), typed).status_code == 422
+        assert not BulkAction.objects.exists()
+
+    def test_are_left_alone_by_everything_else(self, people: People) -> None:
+        order_from(people.shop)
+        assert dry_run(people, "note", tag="vip").tag == ""
+
+
+class TestTakingBack:
+    def test_undoes_what_was_changed_and_nothing_else(self, people: People) -> None:
+        fresh, before, since = (order_from(people.shop) for _ in range(3))
+        tags.add_tag(before.pk, person("olga"), "vip", clock.now())
+        found = dry_run(people, "tag", tag="vip")
+        done(people, found)
+        tags.remove_tag(since.pk, person("olga"), "vip", clock.now())
+        assert "Take back what was done" in page(people.operator, found)
+        back = taken_back(people.owner, found)
+        assert (back.kind, back.tag, back.undoes, back.status) == ("untag", "vip", found, "draft")
+        assert rows(back) == [(fresh.pk, "pending"), (since.pk, "excluded")]
+        assert tags.names_on(fresh) == {"vip"}
+        done(people, back, people.owner)
+        assert [tags.names_on(order) for order in (fresh, before, since)] == [set(), {"vip"}, set()]
+        assert f"/bulk/{found.pk}/" in page(people.owner, back)
+
+    def test_goes_both_ways_and_includes_what_was_cancelled_in_the_middle(self, people: People) -> None:
+        orders = [order_from(people.shop) for _ in range(2)]
+        for order in orders:
+            tags.add_tag(order.pk, person("olga"), "vip", clock.now())
+        found = dry_run(people, "untag", tag="vip")
+        step(people.operator, found, "start")
+        bulk.do_next(found.pk, clock.now())
+        step(people.operator, found, "cancel")
+        done(people, taken_back(people.operator, found))
+        assert [tags.names_on(order) for order in orders] == [{"vip"}, {"vip"}]
+
+    def test_is_possible_for_a_day_after_the_end(self, people: People, stage: Stage) -> None:
+        order_from(people.shop)
+        found = dry_run(people, "tag", tag="vip")
+        step(people.operator, found, "undo")
+        done(people, found)
+        stage.move(24 * 3600)
+        assert bulk.can_undo(found, clock.now())
+        stage.move(1)
+        step(people.operator, found, "undo")
+        assert BulkAction.objects.count() == 1
+        assert "cannot be taken back for all of them together" in page(people.operator, found)
+
+    @pytest.mark.parametrize("kind", ["reject", "note", "send"])
+    def test_is_not_offered_for_what_stays(self, people: People, kind: str) -> None:
+        order_from(people.shop)
+        found = dry_run(people, kind)
+        done(people, found)
+        text = page(people.operator, found)
+        assert "cannot be taken back for all of them together" in text
+        assert "Take back what was done" not in text
+        step(people.operator, found, "undo")
+        assert BulkAction.objects.count() == 1
 
 
 class TestTwoPeople:
@@ -352,4 +455,4 @@ class TestTwoOperatorsAtOnce:
 
 
 def bulk_steps() -> list[str]:
-    return ["start", "confirm", "cancel"]
+    return ["start", "confirm", "cancel", "undo"]

@@ -508,6 +508,7 @@ REFUSED: dict[str, Refused] = {
     # many orders at once
     "bulk_status_known": lambda w: w.new_bulk(status="open"),
     "bulk_kind_known": lambda w: w.new_bulk(kind="refund"),
+    "bulk_tag_where_one_belongs": lambda w: w.new_bulk(kind="tag"),
     "bulk_has_a_reason": lambda w: w.new_bulk(reason=""),
     "bulk_confirmed_by_another": lambda w: w.new_bulk(confirmed_by=w.request.asked_by),
     "bulk_ended_has_a_time": lambda w: w.new_bulk(status="done"),

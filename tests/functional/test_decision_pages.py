@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.accounts.models import Membership, User
+from apps.accounts.models import Membership, Tenant, User
 from apps.common import clock
 from apps.orders import decisions
 from apps.orders.decisions import deciding as deciding_module
@@ -110,7 +111,7 @@ class TestTheTable:
             "confirm",
             "decline",
         }
-        assert set(deciding.KINDS) == core - buttons
+        assert set(deciding.KINDS) == core - buttons | {"tell_again"}
 
     def test_has_words_for_each_of_them(self) -> None:
         keys = {
@@ -412,6 +413,60 @@ class TestTheReviewQueue:
         )
         assert "<bdi>olga</bdi>" not in text_of(people.viewer, reverse("panel:review"))
 
+    def test_says_who_was_given_it(self, people: People) -> None:
+        order = in_review(people)
+        path, ids = address(order, "assign_review"), dict(User.objects.values_list("username", "pk"))
+        assert people.operator.post(path, {"reason": "yours", "to": ids["sam"]}).status_code == 422
+        assert people.operator.post(path, {"reason": "yours", "to": ids["olga"]}).status_code == 302
+        event = OrderEvent.objects.get(order=order, kind="review_assigned")
+        assert (event.actor, event.data) == ("omar", {"why": "yours", "to": "olga"})
+        assert "<bdi>olga</bdi>" in text_of(people.viewer, reverse("panel:review"))
+        assert "was given to somebody: <bdi>olga</bdi>" in text_of(
+            people.viewer, reverse("panel:order", args=[order.pk])
+        )
+
+    @pytest.mark.parametrize(
+        ("typed", "until"),
+        [
+            ({"rest": "hour"}, "2026-03-02T13:00:00+03:00"),
+            ({"rest": "morning"}, "2026-03-03T09:00:00+03:00"),
+            ({"rest": "", "until": "2026-03-05T18:15"}, "2026-03-05T18:15:00+03:00"),
+        ],
+    )
+    def test_lets_an_order_rest_until_its_time_in_the_zone_of_the_shop(
+        self, people: People, stage: Stage, typed: dict[str, str], until: str
+    ) -> None:
+        Tenant.objects.filter(pk=people.shop.tenant.pk).update(timezone="Europe/Istanbul")
+        order = in_review(people)
+        assert people.operator.post(address(order, "snooze_review"), {"reason": "x", **typed}).status_code == 302
+        ends_at = datetime.fromisoformat(until)
+        event = OrderEvent.objects.get(order=order, kind="review_snoozed")
+        assert datetime.fromisoformat(event.data["until"]) == ends_at
+        assert queue(people) == ([], [order.pk])
+        stage.move_to(ends_at - timedelta(seconds=1))
+        assert queue(people) == ([], [order.pk])
+        assert "reason=waiting" not in text_of(people.operator, reverse("panel:dashboard"))
+        stage.move_to(ends_at)
+        assert queue(people) == ([order.pk], [])
+        assert "reason=waiting" in text_of(people.operator, reverse("panel:dashboard"))
+
+    def test_lets_nothing_rest_without_a_time_or_for_too_long(self, people: People) -> None:
+        order, late = in_review(people), clock.now() + timedelta(days=91)
+        for until in ("", "yesterday", "2020-01-01T10:00", f"{late:%Y-%m-%dT%H:%M}"):
+            answer = people.operator.post(address(order, "snooze_review"), {"reason": "x", "rest": "", "until": until})
+            assert answer.status_code == 422
+        assert queue(people) == ([order.pk], [])
+
+    @pytest.mark.parametrize("news", [{"reason": "conflict:failed"}, {"version": 7}])
+    def test_has_an_order_again_when_there_is_other_news(self, people: People, news: dict[str, Any]) -> None:
+        order, other = in_review(people), in_review(people)
+        assert people.operator.post(address(order, "snooze_review"), {"reason": "x", "rest": "hour"}).status_code == 302
+        text = text_of(people.viewer, reverse("panel:review"))
+        assert rows_of(text) == [other.pk]
+        assert "Show those that rest" in text
+        Order.objects.filter(pk=order.pk).update(**news)
+        assert queue(people) == ([order.pk, other.pk], [])
+
     def test_is_each_shops_own(self, people: People) -> None:
         order = order_from(people.shop)
         Order.objects.filter(pk=order.pk).update(status="review", reason="waiting:deadline")
@@ -426,6 +481,19 @@ class TestTheReviewQueue:
                 Order.objects.filter(pk=order.pk).update(status="review", reason="waiting:deadline")
             counts.append(queries_of(people.operator, reverse("panel:review")))
         assert counts[0] == counts[1]
+
+
+def in_review(people: People) -> Order:
+    """An order that a person must look at."""
+    order = order_from(people.shop)
+    Order.objects.filter(pk=order.pk).update(status="review", reason="waiting:deadline")
+    return order
+
+
+def queue(people: People) -> tuple[list[int], list[int]]:
+    """The orders in the queue, and those that rest."""
+    pages = [text_of(people.operator, reverse("panel:review") + query) for query in ("", "?resting=1")]
+    return rows_of(pages[0]), rows_of(pages[1])
 
 
 def rows_of(text: str) -> list[int]:

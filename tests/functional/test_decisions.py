@@ -182,6 +182,8 @@ class TestAnybody:
         "release_codes": lambda o, who: decisions.release_codes(o.pk, who, "why", clock.now(), case_id=0),
         "resolve": lambda o, who: decisions.resolve(o.pk, who, "why", clock.now(), attempt_id=0, truth="open"),
         "give_back": lambda o, who: decisions.give_back(o.pk, who, "why", clock.now()),
+        "assign_review": lambda o, who: decisions.assign_review(o.pk, who, "why", clock.now(), to=who),
+        "snooze_review": lambda o, who: decisions.snooze_review(o.pk, who, "why", clock.now(), until=clock.now()),
         "claim_case": lambda o, who: decisions.claim_case(o.pk, who, "why", clock.now(), case_id=0),
         "assign_case": lambda o, who: decisions.assign_case(o.pk, who, "why", clock.now(), case_id=0, to=who),
         "snooze_case": lambda o, who: decisions.snooze_case(

@@ -6,17 +6,20 @@ import re
 from html import unescape
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 
 from apps.common import clock
 from apps.common.crypto import open_text
-from apps.journal.models import AuditEntry
+from apps.journal.models import AuditEntry, OutboxEvent
+from apps.orders.models import Order, OrderEvent
 from apps.webhooks import endpoints
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
 from tests.factories import make_tenant
 from tests.functional.core_fixtures import committed
-from tests.functional.event_fixtures import PIN, Desk, desk, receiver, states
+from tests.functional.event_fixtures import PIN, Desk, desk, got, receiver, states
 from tests.functional.panel_fixtures import LANGUAGES, browser_of, english, make_person
 from tests.unit.loopback import reply
 
@@ -125,6 +128,62 @@ class TestADelivery:
         assert f"{path}resend/" not in page(operator, path)
         assert "nothing is sent there any more" in operator.post(f"{path}resend/", follow=True).content.decode()
         assert {state for _, state, _ in states(endpoint)} == {"dead"}
+
+
+class TestADeliveryOfAnOrder:
+    """Told again from the page of its order."""
+
+    def again(self, browser: Client, order: Order) -> HttpResponse:
+        answer = browser.post(reverse("panel:order_decide", args=[order.pk, "tell_again"]), {"reason": "lost it"})
+        assert isinstance(answer, HttpResponse)
+        return answer
+
+    def ids(self, order: Order) -> list[tuple[str, str]]:
+        rows = WebhookDelivery.objects.filter(event__subject_id=order.pk, event__kind="order.completed").order_by("pk")
+        return list(rows.values_list("message_id", "state"))
+
+    def test_goes_to_every_endpoint_under_the_name_that_it_had(self, desk: Desk, settings: Settings) -> None:
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+        with receiver() as first, receiver() as second:
+            desk.endpoint(first.url)
+            order = desk.sold()
+            desk.run()
+            desk.endpoint(second.url, kinds=["order.completed"])
+            desk.endpoint("https://93.184.216.34/", kinds=["order.rejected"])
+            desk.move(3600)
+            [(name, _)] = self.ids(order)
+            assert self.again(person(desk, "operator"), order).status_code == 302
+            desk.run()
+        assert [one.headers["webhook-id"] for one in got(first)][-2:] == [name, name]
+        assert [one.told()["type"] for one in got(second)] == ["order.completed"]
+        assert [state for _, state in self.ids(order)] == ["delivered", "delivered"]
+        event = OrderEvent.objects.get(order=order, kind="delivery_told_again")
+        assert (event.actor, event.data) == ("operator-en", {"why": "lost it", "endpoints": 2})
+
+    def test_is_offered_where_somebody_takes_it(self, desk: Desk, endpoint: WebhookEndpoint) -> None:
+        order, path = Order.objects.get(), reverse("panel:order_decide", args=[Order.objects.get().pk, "tell_again"])
+        viewer, operator = person(desk, "viewer"), person(desk, "operator")
+        assert [path in page(one, f"/orders/{order.pk}/") for one in (viewer, operator)] == [False, True]
+        assert path not in page(operator, f"/orders/{desk.order().pk}/")
+        endpoints.delete(endpoint, clock.now())
+        assert path not in page(operator, f"/orders/{order.pk}/")
+
+    def test_is_refused_with_a_reason(self, desk: Desk, endpoint: WebhookEndpoint) -> None:
+        operator, order = person(desk, "operator"), Order.objects.get()
+        says = {
+            "Nothing of this order is delivered": desk.order(),
+            "No webhook of this customer takes": order,
+            "is not kept any more": order,
+        }
+        told = []
+        for sentence, one in says.items():
+            endpoint.deleted_at = clock.now() if sentence.startswith("No webhook") else None
+            endpoint.save()
+            if sentence.startswith("is not"):
+                OutboxEvent.objects.filter(subject_id=order.pk).delete()
+            told.append((self.again(operator, one).status_code, sentence in self.again(operator, one).content.decode()))
+        assert told == [(422, True)] * 3
+        assert not OrderEvent.objects.filter(kind="delivery_told_again").exists()
 
 
 class TestAPausedEndpoint:

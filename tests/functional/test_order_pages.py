@@ -18,9 +18,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, get_resolver, reverse
 
-from apps.accounts.models import Customer
+from apps.accounts.models import Customer, User
 from apps.common import clock
 from apps.common.crypto import seal
+from apps.orders.decisions.tags import add_tag
 from apps.orders.models import Attempt, Evidence, Order, OrderEvent
 from apps.orders.services import try_auto_dispatch
 from apps.panel import today
@@ -218,6 +219,16 @@ class TestTheFile:
             "3.50",
         )
         assert pins_of(order)[0] not in str(lines)
+
+    def test_has_the_tags_of_each_order(self, people: People) -> None:
+        tagged, other = order_from(people.shop), order_from(people.shop)
+        for name in ("vip", "=late"):
+            add_tag(tagged.pk, User.objects.get(username="olga"), name, clock.now())
+        head, *lines = file_of(people.owner)
+        assert [(line[0], line[head.index("Tags")]) for line in lines] == [
+            (str(other.pk), ""),
+            (str(tagged.pk), "'=late, vip"),
+        ]
 
     def test_follows_the_filters_and_the_shop(self, people: People, stage: Stage) -> None:
         done, waiting = completed(stage, people), order_from(people.shop)

@@ -20,11 +20,13 @@ from apps.journal import heartbeats
 from apps.orders.creation import OPEN_FOR
 from apps.orders.decisions import Said, ask_again
 from apps.orders.dispatch.trace import STEPS
+from apps.orders.evidence import store_codes
 from apps.orders.models import Attempt, Order, OrderCode, OrderEvent
 from apps.orders.monitoring import SWEEP, check_order
 from apps.orders.services import try_auto_dispatch
 from apps.panel import build, words
 from apps.panel.listing import PAGE
+from apps.providers.contract import Code
 from apps.providers.models import Integration
 from tests.factories import Shop, Stage, check_invariants, make_shop, order_from, pins_of, standing_of, story_of
 from tests.functional.panel_fixtures import LANGUAGES, PASSWORD, People, browser_of, english, make_person, people
@@ -425,6 +427,24 @@ class TestCodes:
         assert "Codes were shown" in after
         assert "omar" in after
         assert "lost the mail" in after
+
+    def test_can_be_copied_and_printed_once_they_are_shown(self, people: People, stage: Stage) -> None:
+        order = completed(stage, people.shop)
+        [pin] = pins_of(order)
+        before = text_of(people.operator.get(url("reveal", order)))
+        assert [word in before for word in ("data-copy", "data-print")] == [False, False]
+        shown = text_of(people.operator.post(url("reveal", order), {"reason": "on paper"}))
+        assert f'data-copy="{pin}"' in shown
+        assert "data-print" in shown
+        assert "Copy all" not in shown
+
+    def test_are_copied_all_together_with_what_belongs_to_each(self, people: People, stage: Stage) -> None:
+        order = completed(stage, people.shop)
+        [pin] = pins_of(order)
+        more = Code("VALUE-2", serial="SERIAL-2", pin="PIN-2")
+        store_codes(Attempt.objects.get(order=order), (more,), is_quarantined=False, now=clock.now())
+        shown = people.operator.post(url("reveal", order), {"reason": "two of them"}).content.decode()
+        assert f'data-copy="{pin}\nVALUE-2\tSERIAL-2\tPIN-2"' in shown
 
     @pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
     def test_are_not_shown_without_a_reason(self, people: People, stage: Stage, reason: str) -> None:

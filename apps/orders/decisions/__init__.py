@@ -25,7 +25,7 @@ from apps.orders.decisions.refused import (
     SecondPersonNeeded,
     TooEarly,
 )
-from apps.orders.decisions.reviews import add_note, claim_review
+from apps.orders.decisions.reviews import add_note, assign_review, claim_review, snooze_review
 from apps.orders.decisions.sending import send_elsewhere
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "add_note",
     "ask_again",
     "assign_case",
+    "assign_review",
     "claim_case",
     "claim_review",
     "close_case",
@@ -69,5 +70,6 @@ __all__ = [
     "reverse",
     "send_elsewhere",
     "snooze_case",
+    "snooze_review",
     "stop_waiting",
 ]

@@ -20,6 +20,7 @@ from apps.common.broker import publish
 from apps.common.logs import get_logger
 from apps.common.money import Money
 from apps.orders.bulk_models import BulkAction, BulkRow
+from apps.orders.decisions import tags
 from apps.orders.decisions.asking import Said, ask_soon, has_open_attempts, is_waiting
 from apps.orders.decisions.deciding import Wish, is_alone, load_own, read_reason
 from apps.orders.decisions.letting_go import RELEASE, release
@@ -36,6 +37,8 @@ MOST = 1000
 """Orders of one bulk action."""
 DRAFT_FOR = timedelta(hours=1)
 """How long a dry run may be started: later it would be about another shop."""
+UNDO_FOR = timedelta(days=1)
+"""How long after its end what can be taken back is taken back together."""
 RUN_FOR = timedelta(seconds=50)
 
 Kind, Status, State = BulkAction.Kind, BulkAction.Status, BulkRow.State
@@ -53,50 +56,71 @@ class Done:
 class Way:
     """How one kind is done: `check` says what money hangs on it or raises, `act` does it for one order."""
 
-    check: Callable[[Order, datetime], Money | None]
-    act: Callable[[Order, User, str, datetime], Done]
+    check: Callable[[Order, BulkAction, datetime], Money | None]
+    act: Callable[[Order, BulkAction, str, datetime], Done]
 
 
 # --- the kinds
 
 
-def _check_open(order: Order, now: datetime) -> None:
+def _check_open(order: Order, bulk: BulkAction, now: datetime) -> None:
     if not has_open_attempts(order):
         raise NotPossible(_("There is nobody to ask about it."))
 
 
-def _check_waiting(order: Order, now: datetime) -> None:
+def _check_waiting(order: Order, bulk: BulkAction, now: datetime) -> None:
     if not is_waiting(order):
         raise NotPossible(_("Nothing of it waits to be sent."))
 
 
-def _check_unsent(order: Order, now: datetime) -> Money:
+def _check_unsent(order: Order, bulk: BulkAction, now: datetime) -> Money:
     if order.status != OrderStatus.PENDING or order.sent_at is not None:
         raise NotPossible(_("It was sent already, or is settled: decide about it alone."))
     return RELEASE.stake(order, Wish(), now)
 
 
-def _check_in_review(order: Order, now: datetime) -> None:
+def _check_in_review(order: Order, bulk: BulkAction, now: datetime) -> None:
     if order.status != OrderStatus.REVIEW:
         raise NotPossible(_("It is not in review."))
 
 
-def _ask(order: Order, actor: User, reason: str, now: datetime) -> Done:
-    said = ask_soon(order.pk, actor, reason, now)
+def _check_untagged(order: Order, bulk: BulkAction, now: datetime) -> None:
+    if bulk.tag in tags.names_on(order):
+        raise NotPossible(_("It has this tag already."))
+    tags.check_room(order)
+
+
+def _check_tagged(order: Order, bulk: BulkAction, now: datetime) -> None:
+    if bulk.tag not in tags.names_on(order):
+        raise NotPossible(_("It does not have this tag."))
+
+
+def _ask(order: Order, bulk: BulkAction, reason: str, now: datetime) -> Done:
+    said = ask_soon(order.pk, bulk.asked_by, reason, now)
     return Done(State.DONE if said is Said.PLANNED else State.REFUSED, said)
 
 
-def _reject(order: Order, actor: User, reason: str, now: datetime) -> Done:
-    return Done(State.DONE if release(order.pk, actor, reason, now).is_done else State.WAITS)
+def _reject(order: Order, bulk: BulkAction, reason: str, now: datetime) -> Done:
+    return Done(State.DONE if release(order.pk, bulk.asked_by, reason, now).is_done else State.WAITS)
 
 
-def _claim(order: Order, actor: User, reason: str, now: datetime) -> Done:
-    claim_review(order.pk, actor, reason, now)
+def _claim(order: Order, bulk: BulkAction, reason: str, now: datetime) -> Done:
+    claim_review(order.pk, bulk.asked_by, reason, now)
     return Done(State.DONE)
 
 
-def _note(order: Order, actor: User, reason: str, now: datetime) -> Done:
-    add_note(order.pk, actor, reason, now)
+def _note(order: Order, bulk: BulkAction, reason: str, now: datetime) -> Done:
+    add_note(order.pk, bulk.asked_by, reason, now)
+    return Done(State.DONE)
+
+
+def _tag(order: Order, bulk: BulkAction, reason: str, now: datetime) -> Done:
+    tags.add_tag(order.pk, bulk.asked_by, bulk.tag, now, reason)
+    return Done(State.DONE)
+
+
+def _untag(order: Order, bulk: BulkAction, reason: str, now: datetime) -> Done:
+    tags.remove_tag(order.pk, bulk.asked_by, bulk.tag, now, reason)
     return Done(State.DONE)
 
 
@@ -105,34 +129,48 @@ WAYS: Mapping[str, Way] = {
     Kind.SEND: Way(_check_waiting, _ask),
     Kind.REJECT: Way(_check_unsent, _reject),
     Kind.CLAIM: Way(_check_in_review, _claim),
-    Kind.NOTE: Way(lambda order, now: None, _note),
+    Kind.NOTE: Way(lambda order, bulk, now: None, _note),
+    Kind.TAG: Way(_check_untagged, _tag),
+    Kind.UNTAG: Way(_check_tagged, _untag),
 }
 """Every decision that may be made about many orders at once."""
+
+OPPOSITES: Mapping[str, BulkAction.Kind] = {Kind.TAG: Kind.UNTAG, Kind.UNTAG: Kind.TAG}
+"""What can be taken back for all of them together, and how."""
 
 
 # --- the dry run
 
 
 def draft(
-    kind: str, tenant: Tenant, order_ids: Iterable[int], actor: User, reason: str, query: str, now: datetime
+    kind: str,
+    tenant: Tenant,
+    order_ids: Iterable[int],
+    actor: User,
+    reason: str,
+    query: str,
+    now: datetime,
+    *,
+    tag: str = "",
+    undoes: BulkAction | None = None,
 ) -> BulkAction:
     """Look at each order and write down what could be done and what could not, and why; nothing is done.
 
-    Raises a child of `DecisionRefused`.
+    `tag` is looked at where one is put on or taken off. Raises a child of `DecisionRefused`.
     """
     text, wanted = read_reason(reason), list(order_ids)
     _check_may_act(actor, tenant.pk)
     if kind not in WAYS:
         raise BadInput(_("Choose what to do."), "kind")
+    named = tags.read_tag(tag) if kind in OPPOSITES else ""
     if len(wanted) > MOST:
         raise BadInput(_("Narrow the filter: at most %(most)d orders at once.") % {"most": MOST}, "kind")
     if not wanted:
         raise BadInput(_("No order of this shop fits the filter."), "kind")
     with transaction.atomic():
         BulkAction.objects.filter(tenant=tenant, status=Status.DRAFT, asked_at__lt=now - DRAFT_FOR).delete()
-        bulk = BulkAction.objects.create(
-            tenant=tenant, kind=kind, query=query[:1000], reason=text[:180], asked_by=actor, asked_at=now
-        )
+        asked = {"reason": text[:180], "tag": named, "undoes": undoes, "asked_by": actor, "asked_at": now}
+        bulk = BulkAction.objects.create(tenant=tenant, kind=kind, query=query[:1000], **asked)
         orders = Order.objects.filter(tenant=tenant, pk__in=wanted).order_by("pk")
         BulkRow.objects.bulk_create(_draft_row(bulk, order, now) for order in orders)
     return bulk
@@ -140,7 +178,7 @@ def draft(
 
 def _draft_row(bulk: BulkAction, order: Order, now: datetime) -> BulkRow:
     try:
-        stake = WAYS[bulk.kind].check(order, now)
+        stake = WAYS[bulk.kind].check(order, bulk, now)
     except DecisionRefused as refused:
         return BulkRow(bulk=bulk, order=order, state=State.EXCLUDED, said=str(refused)[:300])
     micros, currency = (stake.micros, stake.currency) if stake else (None, "")
@@ -210,6 +248,24 @@ def cancel(bulk_id: int, actor: User, now: datetime) -> BulkAction:
     return bulk
 
 
+def undo(bulk_id: int, actor: User, now: datetime) -> BulkAction:
+    """A dry run that takes back what this action did, for those orders alone. Raises a child of `DecisionRefused`."""
+    with transaction.atomic():
+        bulk = _load(bulk_id, actor)
+        if not can_undo(bulk, now):
+            raise NotPossible(_("This cannot be taken back for all of them together: decide about each order."))
+        done = bulk.rows.filter(state=State.DONE).values_list("order_id", flat=True)
+        reason = _("Taking back #%(number)d") % {"number": bulk.pk}
+        kind = OPPOSITES[bulk.kind]
+        return draft(kind, bulk.tenant, done, actor, reason, bulk.query, now, tag=bulk.tag, undoes=bulk)
+
+
+def can_undo(bulk: BulkAction, now: datetime) -> bool:
+    """Whether it has ended within a day, with something done that can be taken back."""
+    is_fresh = bulk.ended_at is not None and now - bulk.ended_at <= UNDO_FOR
+    return is_fresh and bulk.kind in OPPOSITES and bulk.rows.filter(state=State.DONE).exists()
+
+
 def _begin(bulk: BulkAction, now: datetime) -> BulkAction:
     bulk.status, bulk.started_at = Status.RUNNING, now
     bulk.save()
@@ -273,8 +329,8 @@ def _done(bulk: BulkAction, row: BulkRow, now: datetime) -> Done:
     try:
         with transaction.atomic():
             order = load_own(row.order_id, bulk.asked_by)
-            way.check(order, now)
-            return way.act(order, bulk.asked_by, reason, now)
+            way.check(order, bulk, now)
+            return way.act(order, bulk, reason, now)
     except DecisionRefused as refused:
         return Done(State.REFUSED, str(refused))
     except DatabaseError:  # nothing can be written down either: it is tried again

@@ -37,8 +37,7 @@ def assign_case(order_id: int, actor: User, reason: str, now: datetime, *, case_
     text = read_reason(reason)
     with transaction.atomic():
         order, case = load_open(order_id, actor, case_id)
-        if not to.may_operate(order.tenant_id):
-            raise BadInput(_("Choose an owner or an operator of this shop."), "to")
+        check_may_work(to, order)
         Case.objects.filter(pk=case.pk).update(owner=to)
         _tell(order, case, "case_assigned", actor, now, why=text, to=name_of(to))
 
@@ -48,8 +47,7 @@ def snooze_case(order_id: int, actor: User, reason: str, now: datetime, *, case_
     text = read_reason(reason)
     with transaction.atomic():
         order, case = load_open(order_id, actor, case_id)
-        if not now < until <= now + LONGEST_SNOOZE:
-            raise BadInput(_("Choose a time in the next 90 days."), "until")
+        check_soon(until, now)
         Case.objects.filter(pk=case.pk).update(snoozed_until=until)
         _tell(order, case, "case_snoozed", actor, now, why=text, until=until.isoformat())
 
@@ -81,6 +79,18 @@ def check_open(case: Case) -> None:
     """Raise `AlreadyDecided` for a case that is closed."""
     if case.closed_at is not None:
         raise AlreadyDecided(_("This case is closed already: nothing is left to decide."))
+
+
+def check_may_work(person: User, order: Order) -> None:
+    """Raise `BadInput` for somebody who may not act in the order's shop."""
+    if not person.may_operate(order.tenant_id):
+        raise BadInput(_("Choose an owner or an operator of this shop."), "to")
+
+
+def check_soon(until: datetime, now: datetime) -> None:
+    """Raise `BadInput` for a time that is over or more than 90 days away."""
+    if not now < until <= now + LONGEST_SNOOZE:
+        raise BadInput(_("Choose a time in the next 90 days."), "until")
 
 
 def end_case(order: Order, case: Case, *, actor_id: int, resolution: str, reason: str, now: datetime) -> None:

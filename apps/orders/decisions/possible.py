@@ -51,7 +51,8 @@ def possible(order: Order, now: datetime) -> list[Possible]:
 def _about_order(order: Order, now: datetime) -> Iterator[Possible]:
     yield Possible("add_note")
     if order.status == OrderStatus.REVIEW:
-        yield Possible("claim_review")
+        for name in ("claim_review", "assign_review", "snooze_review"):
+            yield Possible(name)
     if order.status in REFUNDABLE:
         yield _asked(GIVE_BACK, "give_back", order, Wish(), now)
     if order.status not in SETTLED and not is_conflict(order):

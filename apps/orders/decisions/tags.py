@@ -20,26 +20,40 @@ MOST = 10
 LONGEST = 40
 
 
-def add_tag(order_id: int, actor: User, name: str, now: datetime) -> None:
+def add_tag(order_id: int, actor: User, name: str, now: datetime, reason: str = "") -> None:
     """Put a tag of 1 to 40 characters on; one that is there stays as it is. Raises a child of `DecisionRefused`."""
     tag = read_tag(name)
     with transaction.atomic():
         order = load_own(order_id, actor)
-        there = list(OrderTag.objects.filter(order=order).values_list("name", flat=True))
-        if tag in there:
+        if tag in names_on(order):
             return
-        if len(there) >= MOST:
-            raise NotPossible(_("An order takes at most %(most)d tags. Take one off first.") % {"most": MOST})
+        check_room(order)
         OrderTag.objects.create(order=order, name=tag, actor=name_of(actor), created_at=now)
-        machine.record_story(order, "tagged", "person", now, actor=name_of(actor), data={"why": tag})
+        _tell(order, "tagged", actor, tag, reason, now)
 
 
-def remove_tag(order_id: int, actor: User, name: str, now: datetime) -> None:
+def remove_tag(order_id: int, actor: User, name: str, now: datetime, reason: str = "") -> None:
     """Take a tag off; one that is not there is none. Raises a child of `DecisionRefused`."""
     with transaction.atomic():
         order = load_own(order_id, actor)
         if OrderTag.objects.filter(order=order, name=name).delete()[0]:
-            machine.record_story(order, "untagged", "person", now, actor=name_of(actor), data={"why": name})
+            _tell(order, "untagged", actor, name, reason, now)
+
+
+def _tell(order: Order, kind: str, actor: User, tag: str, reason: str, now: datetime) -> None:
+    data = {"why": f"{tag}: {reason}" if reason else tag}
+    machine.record_story(order, kind, "person", now, actor=name_of(actor), data=data)
+
+
+def names_on(order: Order) -> set[str]:
+    """The tags that the order has."""
+    return set(OrderTag.objects.filter(order=order).values_list("name", flat=True))
+
+
+def check_room(order: Order) -> None:
+    """Raise `NotPossible` where the order takes no further tag."""
+    if len(names_on(order)) >= MOST:
+        raise NotPossible(_("An order takes at most %(most)d tags. Take one off first.") % {"most": MOST})
 
 
 def read_tag(name: str) -> str:

@@ -67,13 +67,28 @@
     plan();
   }
 
-  // A command is copied as it stands in the button; the button says so for a moment.
+  // Without https a browser has no clipboard for a page, and copies what is marked.
+  const copy = async (text) => {
+    if (navigator.clipboard) { await navigator.clipboard.writeText(text); return; }
+    const field = document.createElement("textarea");
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  };
+
+  // What is copied stands in the button; the button says so for a moment.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
-    if (!button || !navigator.clipboard) { return; }
-    await navigator.clipboard.writeText(button.dataset.copy);
+    if (!button) { return; }
+    await copy(button.dataset.copy);
     button.classList.add("copied");
     window.setTimeout(() => { button.classList.remove("copied"); }, 1500);
+  });
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-print]")) { window.print(); }
   });
 
   // A second click on a button that acts does nothing; the server would not mind either.
