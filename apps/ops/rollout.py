@@ -61,6 +61,10 @@ EXPLAINED: dict[Key, Explained] = {
         When.STOPPED, "no order can be written while seven indexes of orders and attempts are built"
     ),
     ("orders", "0023_evidence_resealed"): Explained(When.BESIDE, "the new trigger allows more than the old one"),
+    ("orders", "0026_bulk_tags"): Explained(
+        When.BESIDE,
+        "the new rules about bulk actions allow all that the release before writes: its kinds, without a tag",
+    ),
     ("wallet", "0004_balanced_and_frozen"): Explained(
         When.BESIDE, "triggers that refuse what the release before never did: one side of a transfer without the other"
     ),
