@@ -11,7 +11,8 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import _bootstrap
@@ -46,31 +47,52 @@ def prepare(data: Path) -> None:
     django.setup()
 
 
-def photograph(browser: Browser, hub: running.Running, ids: Mapping[str, object], options: argparse.Namespace) -> int:
+def photograph(browser: Browser, hub: running.Running, ids: dict[str, object], options: argparse.Namespace) -> int:
     """Every page in every way that was asked for; how many pictures there are."""
-    from tests.browser import addresses  # it reads the table of URLs, which needs Django
+    from tests.browser import addresses, between  # they read the table of URLs, which needs Django
 
     count = 0
     for language, width, scheme in itertools.product(options.language, options.width, options.scheme):
         columns, rows = running.WIDTHS[width]
         view = ViewportSize(width=columns, height=rows)
         context = browser.new_context(locale=language, viewport=view, color_scheme=scheme)
-        page, folder = context.new_page(), options.to / f"{language}-{width}-{scheme}"
-        count += take(page, hub, addresses.paths_outside(ids), folder, options.page)
-        running.sign_in(page, hub.url, hub.password)
-        count += take(page, hub, addresses.paths(ids), folder, options.page)
+        camera = Camera(context.new_page(), options.to / f"{language}-{width}-{scheme}", options.page)
+        if any(map(camera.is_wanted, between.PAGES)):
+            between.walk(camera.page, hub.url, ids, camera.take)
+        camera.visit(hub.url, addresses.paths_outside(ids))
+        running.sign_in(camera.page, hub.url, hub.password)
+        camera.visit(hub.url, addresses.paths(ids))
         context.close()
-        print(f"{folder}: done", flush=True)
+        count += camera.taken
+        print(f"{camera.folder}: done", flush=True)
     return count
 
 
-def take(page: Page, hub: running.Running, pages: Iterable[tuple[str, str]], folder: Path, only: Sequence[str]) -> int:
-    """One picture of each of these pages, as long as the page is; how many there are."""
-    wanted = [(name, path) for name, path in pages if not only or name in only]
-    for name, path in wanted:
-        page.goto(hub.url + path)
-        page.screenshot(path=folder / f"{name}.png", full_page=True)
-    return len(wanted)
+@dataclass
+class Camera:
+    """Takes the pages that the browser is led to, of those that were asked for, into a folder; counts them."""
+
+    page: Page
+    folder: Path
+    only: Sequence[str]
+    taken: int = 0
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether the page was asked for."""
+        return not self.only or name in self.only
+
+    def visit(self, url: str, pages: Iterable[tuple[str, str]]) -> None:
+        """Open each of these pages, and take it."""
+        for name, path in pages:
+            if self.is_wanted(name):
+                self.page.goto(url + path)
+                self.take(name)
+
+    def take(self, name: str) -> None:
+        """One picture of the page that is open, as long as it is."""
+        if self.is_wanted(name):
+            self.page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+            self.taken += 1
 
 
 def main() -> int:

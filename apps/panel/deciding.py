@@ -93,7 +93,7 @@ class PersonForm(ReasonForm):
 class SnoozeForm(ReasonForm):
     """Until when it rests: for an hour, until tomorrow morning in the shop's time zone, or until a moment."""
 
-    rest = forms.ChoiceField(label=_("How long"), choices=RESTS, required=False)
+    rest = forms.ChoiceField(label=_("How long"), choices=RESTS, initial="hour", required=False)
     until = forms.DateTimeField(
         label=_("Rests until"),
         required=False,

@@ -75,7 +75,7 @@ NOT_SHOWN = {
 """Buttons, files, and parts of pages."""
 
 BETWEEN = {"second_factor", "password_new", "recovery", "second_factor_off"}
-"""Pages between two steps: with half a signing in, a mailed link, or a second factor that is on."""
+"""Pages between two steps, which `between` goes through."""
 
 
 def path_of(name: str, ids: dict[str, object]) -> str:

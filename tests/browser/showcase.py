@@ -7,10 +7,15 @@ import sys
 import threading
 from typing import Any
 
+import pyotp
 import requests
+from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
+from django.urls import reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
 
-from apps.accounts import invitations
+from apps.accounts import invitations, second_factor
 from apps.accounts.models import Customer, Membership, Tenant, User
 from apps.accounts.view_models import SavedView
 from apps.catalog.models import Package, Product
@@ -27,6 +32,7 @@ from apps.providers.models import Integration, Route
 from apps.wallet import people
 from apps.webhooks import endpoints
 from apps.webhooks.models import WebhookDelivery
+from tests.browser import between
 from tests.factories import (
     NOWHERE,
     Shop,
@@ -73,6 +79,7 @@ class Showcase:
             **self.add_statement(),
             **self.add_requests(),
             **self.add_bulk_actions(),
+            **self.add_guarded(),
             "token": invitations.invite(self.owner, self.tenant, "viewer", "new@shop.example", clock.now())[1],
             "account_id": self.fetched_panel().pk,
             "package_id": Package.objects.get(tenant=self.tenant, code="pubg-60").pk,
@@ -186,6 +193,19 @@ class Showcase:
     def bulk(self, kind: str, orders: list[int]) -> BulkAction:
         """A dry run."""
         return bulk.draft(kind, self.tenant, orders, self.owner, "looked at by telephone", "status=open", clock.now())
+
+    # --- people
+
+    def add_guarded(self) -> dict[str, object]:
+        """Somebody whose second factor is on, with a recovery code, and a mailed link for a new password."""
+        person = User.objects.create_user(between.NAME, "zeynep@shop.example", between.PASSWORD)
+        Membership.objects.create(user=person, tenant=self.tenant, role="viewer")
+        now = clock.now()
+        totp = pyotp.TOTP(second_factor.begin(person, now))
+        codes = second_factor.turn_on(person, totp.at(now), now)
+        uid, token = urlsafe_base64_encode(force_bytes(self.operator.pk)), default_token_generator
+        link = reverse("panel:password_new", args=[uid, token.make_token(self.operator)])
+        return {"recovery_code": codes[0], "password_link": link}
 
     # --- doors
 

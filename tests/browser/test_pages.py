@@ -13,11 +13,14 @@ import requests
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from apps.panel.urls import urlpatterns
-from tests.browser import addresses, looking, running
+from tests.browser import addresses, between, looking, running
 from tests.browser.running import DIRECTIONS, WIDTHS, WITHIN_S
 
 TERMS = re.compile(r"\b(API|CSV|HTTP|JSON|PIN|UTF|ZNET|code|curl|iso|kupur|oyun|provider_referans|unix)\b")
 """What Arabic texts name in Latin letters."""
+
+PIN = re.compile(r"\b[A-Z0-9]{4}(?:-[A-Z0-9]{4}){3}\b")
+"""A PIN of the demo's provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ def sign_in(page: Page, hub: Hub) -> None:
 
 
 def visit(page: Page, hub: Hub, look: Callable[[str], None]) -> None:
-    """Every page that there is, for who is signed in and for who is not; `look` at each by its name."""
+    """Every page that there is, for who is signed in, for who is not and on the way; `look` at each by its name."""
+    between.walk(page, hub.url, hub.ids, look)
     for name, path in addresses.paths_outside(hub.ids):
         page.goto(hub.url + path)
         look(name)
@@ -215,26 +219,58 @@ class TestTheOrderPage:
         sign_in(page, hub)
         page.goto(f"{hub.url}/orders/{hub.order_id}/")
         assert "Schedule the next check" in page.inner_text("body")
-        pin = re.compile(r"\b[A-Z0-9]{4}(?:-[A-Z0-9]{4}){3}\b")
-        assert not pin.search(page.content())
+        assert not PIN.search(page.content())
         page.get_by_role("link", name="Show the codes once").click()
         page.get_by_label("Reason").fill("the customer lost the mail")
         page.get_by_role("button", name="Show the codes once").click()
         page.wait_for_load_state("networkidle")
-        assert pin.search(page.inner_text("body"))
+        assert PIN.search(page.inner_text("body"))
         context.close()
 
-    def test_is_brought_up_to_date_by_itself_and_keeps_what_is_open(self, hub: Hub, browser: Browser) -> None:
-        context = browser.new_context(locale="en")
+    @pytest.mark.parametrize("language", sorted(DIRECTIONS))
+    def test_is_brought_up_to_date_by_itself_until_its_pin_can_be_seen(
+        self, hub: Hub, browser: Browser, language: str
+    ) -> None:
+        """From the form to the PIN without loading a page anew; an order that the provider refuses is placed again."""
+        context = browser.new_context(locale=language)
         page = context.new_page()
         sign_in(page, hub)
-        page.goto(f"{hub.url}/orders/new/?customer=1&package=1")
-        page.get_by_label("Player").fill("live-1")
-        page.get_by_role("button", name="Place the order").click()
-        page.get_by_text("The order was placed.").wait_for()
-        page.locator(".standing.completed, .standing.rejected").wait_for()
-        assert page.locator("[data-pulse]").is_hidden()
-        assert page.locator("[data-live] form").count() == 0
+        for n in range(5):
+            page.goto(f"{hub.url}/orders/new/?customer=1&package=1")
+            page.locator("input[name=field_player_id]").fill(f"live-{language}-{n}")
+            page.locator("main button.primary").click()
+            page.locator(".message.success").wait_for()
+            page.locator(".standing.completed, .standing.rejected").wait_for()
+            assert page.locator("[data-pulse]").is_hidden()
+            assert page.locator("[data-live] form").count() == 0
+            if page.locator(".standing.completed").count():
+                break
+        assert page.locator(".codes li").inner_text().startswith("••••")
+        page.locator("a[href$='/codes/']").click()
+        page.locator("input[name=reason]").fill("live")
+        page.locator("main button.primary").click()
+        code = page.locator(".clear-code bdi").first
+        assert PIN.fullmatch(code.inner_text())
+        assert (code.get_attribute("dir"), page.locator("html").get_attribute("lang")) == ("ltr", language)
+        assert page.locator("html").get_attribute("dir") == DIRECTIONS[language]
+        context.close()
+
+    def test_prints_the_codes_and_nothing_else(self, hub: Hub, browser: Browser) -> None:
+        context = browser.new_context(locale="ar", color_scheme="dark")
+        page = context.new_page()
+        sign_in(page, hub)
+        page.goto(f"{hub.url}/orders/{hub.order_id}/codes/")
+        page.locator("input[name=reason]").fill("on paper")
+        page.locator("main button.primary").click()
+        page.locator("[data-print]").wait_for()
+        page.evaluate("window.print = () => { document.title = 'printed'; }")
+        page.locator("[data-print]").click()
+        page.emulate_media(media="print")
+        assert page.title() == "printed"
+        seen = [
+            page.locator(part).first.is_visible() for part in (".clear-code bdi", ".facts", ".top", ".foot", "button")
+        ]
+        assert seen == [True, True, False, False, False]
         context.close()
 
 
