@@ -65,7 +65,7 @@ def archive_orders(before: datetime | None = None, batch: int = 1000) -> None:
 def rows(query: str) -> Rows:
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def whole(table: str) -> Rows:
