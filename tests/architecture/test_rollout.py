@@ -56,8 +56,7 @@ def troubles(*operations: Operation) -> list[str]:
     """What is said of a migration of the app `shelf`, which had one table with one column."""
     state = ProjectState()
     state.add_model(ModelState("shelf", "Book", [("title", models.CharField(max_length=9, verbose_name="old"))]))
-    migration = migrations.Migration("0002_more", "shelf")
-    migration.operations = list(operations)
+    migration = type("Migration", (migrations.Migration,), {"operations": operations})("0002_more", "shelf")
     return [text.partition(": ")[2] for text in troubles_of(migration, state)]
 
 

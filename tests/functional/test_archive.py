@@ -18,7 +18,8 @@ from apps.common.triggers import Forbid
 from apps.ops.backups.books import count_contents, sum_ledger
 from apps.orders import services
 from apps.orders.decisions import codes
-from apps.orders.models import Attempt, Case, DueCheck, Evidence, Order, OrderEvent
+from apps.orders.models import Approval, Attempt, Case, DueCheck, Evidence, Order, OrderEvent
+from apps.orders.statement_models import Break, Statement
 from tests.factories import Shop, Stage, check_invariants, make_shop, story_of
 from tests.functional.core_fixtures import committed, simulator, stage
 from tests.functional.panel_fixtures import browser_of, make_person
@@ -65,7 +66,7 @@ def archive_orders(before: datetime | None = None, batch: int = 1000) -> None:
 def rows(query: str) -> Rows:
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def whole(table: str) -> Rows:
@@ -188,6 +189,34 @@ class TestWhatIsOpen:
         archive_orders()
         assert archived() == [order.pk for order in others]
 
+    def test_as_a_decision_is_left(self, stage: Stage, shop: Shop) -> None:
+        asked, *others = settled_orders(stage, shop)
+        person = make_person("owner", shop.tenant)
+        Approval.objects.create(
+            order=asked,
+            action="give_back",
+            amount_micros=1,
+            currency="TRY",
+            reason="test",
+            status="pending",
+            asked_by=person,
+            asked_at=clock.now(),
+        )
+        archive_orders()
+        assert archived() == [order.pk for order in others]
+
+    def test_as_a_difference_with_a_statement_is_left(self, stage: Stage, shop: Shop) -> None:
+        asked, *others = settled_orders(stage, shop)
+        at = clock.now()
+        counts = {"lines_read": 0, "lines_new": 0, "imported_by": "x", "imported_at": at, "dialect": {}}
+        statement = Statement.objects.create(integration=shop.integration, starts_at=at, ends_at=at, **counts)
+        attempt = Attempt.objects.get(order=asked)
+        Break.objects.create(
+            integration=shop.integration, statement=statement, attempt=attempt, kind="missing_there", opened_at=at
+        )
+        archive_orders()
+        assert archived() == [order.pk for order in others]
+
     def test_to_somebody_who_works_on_it_waits_for_the_next_call(self, stage: Stage, shop: Shop) -> None:
         busy, *others = settled_orders(stage, shop)
         other = psycopg2.connect(**connection.get_connection_params() | {"cursor_factory": None})
@@ -196,6 +225,7 @@ class TestWhatIsOpen:
                 cursor.execute("SELECT 1 FROM product_orders WHERE id = %s FOR UPDATE", [busy.pk])
             archive_orders()
             assert archived() == [order.pk for order in others]
+            other.rollback()  # returns when the lock is gone; closing alone does not wait for that
         finally:
             other.close()
         archive_orders()

@@ -90,7 +90,8 @@ def a_row(label: str) -> models.Model:
         return old_row(label)
     entry: Any = old_row("wallet.Entry", amount_micros=5)
     old_row("wallet.Entry", amount_micros=-5, transfer=entry.transfer, account=entry.account)
-    return entry if label == "wallet.Entry" else entry.transfer
+    row: models.Model = entry if label == "wallet.Entry" else entry.transfer
+    return row
 
 
 @pytest.mark.parametrize("label", sorted(old_models()))

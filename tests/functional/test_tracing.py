@@ -75,7 +75,7 @@ def apply_failing(secret: str) -> None:
     def fail(pin: str) -> None:
         raise ValueError(pin)
 
-    fail.apply(args=[secret])
+    fail.apply(args=(secret,))
 
 
 def names(exporter: InMemorySpanExporter) -> list[str]:
@@ -85,7 +85,7 @@ def names(exporter: InMemorySpanExporter) -> list[str]:
 class TestTraces:
     def test_name_the_route_and_the_task(self, seen: InMemorySpanExporter) -> None:
         Client().get("/api/v1/orders")
-        dispatch_order.apply(args=[12345678])
+        dispatch_order.apply(args=(12345678,))
         request, task = seen.get_finished_spans()
         assert (request.name, task.name) == ("GET api/v1/orders", "run/apps.orders.tasks.dispatch_order")
         assert request.resource.attributes["service.name"] == "order-hub"
