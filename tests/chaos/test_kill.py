@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from tests.chaos.real_hub import RealHub, real_hub, wait_for
@@ -28,6 +29,7 @@ def place_orders(hub: RealHub, players: list[str]) -> None:
         list(customers.map(hub.order, players))
 
 
+@pytest.mark.smoke
 class TestAKilledWorker:
     def test_leaves_no_double_purchase_and_no_lost_pin(self, tmp_path: Path) -> None:
         dice = random.Random(7)

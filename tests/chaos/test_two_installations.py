@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.chaos.real_hub import RealHub, real_hub, wait_for
@@ -80,6 +81,7 @@ def pins(hub: RealHub, number: int) -> list[str]:
     return [code["value"] for code in told.json()["codes"]]
 
 
+@pytest.mark.smoke
 class TestTwoInstallations:
     def test_buy_at_each_other_in_each_dialect_and_never_in_a_circle(self, tmp_path: Path) -> None:
         folders = [tmp_path / name for name in ("seller", "buyer")]
