@@ -91,10 +91,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _rates_begin_anew(request: pytest.FixtureRequest) -> None:
     """How often somebody asked is kept by the numbers of rows, and a later test may find the same numbers again."""
+    from apps.api.limits import REDIS_KEY
+    from apps.common.budget_redis import KEY
+
     url = settings.REDIS_URL or os.environ.get("TEST_REDIS_URL")
     if url and not {"db", "transactional_db"}.isdisjoint(request.fixturenames):
         client = valkey_of(url)
-        if kept := [*client.scan_iter("hub:api:*", 1000), *client.scan_iter("hub:budget:*", 1000)]:
+        every = (key.format(account="*") for key in (REDIS_KEY, KEY))
+        if kept := [name for pattern in every for name in client.scan_iter(pattern, 1000)]:
             client.delete(*kept)
 
 

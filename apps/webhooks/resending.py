@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from django.db import transaction
@@ -30,7 +31,7 @@ def resend_delivery(order_id: int, actor: User, reason: str, now: datetime) -> N
     with transaction.atomic():
         order = load_own(order_id, actor)
         event = load_event(order)
-        endpoints = takers(order, event.kind)
+        endpoints = takers(order, {event.kind})
         if not endpoints:
             raise NotPossible(_("No webhook of this customer takes the event of a delivery."))
         for endpoint in endpoints:
@@ -52,13 +53,13 @@ def load_event(order: Order) -> OutboxEvent:
 
 def is_told_by_event(order: Order) -> bool:
     """Whether the delivery of this order may be told again, by the order and its customer's endpoints alone."""
-    return order.status in WITH_CODES and any(takers(order, kind) for kind in CODE_KINDS)
+    return order.status in WITH_CODES and bool(takers(order, CODE_KINDS))
 
 
-def takers(order: Order, kind: str) -> list[WebhookEndpoint]:
-    """The endpoints of the order's customer that want this kind of event, paused ones too."""
+def takers(order: Order, kinds: AbstractSet[str]) -> list[WebhookEndpoint]:
+    """The endpoints of the order's customer that want one of these kinds of events, paused ones too."""
     own = WebhookEndpoint.objects.filter(customer_id=order.customer_id, deleted_at=None).order_by("pk")
-    return [endpoint for endpoint in own if not endpoint.kinds or kind in endpoint.kinds]
+    return [endpoint for endpoint in own if not endpoint.kinds or not kinds.isdisjoint(endpoint.kinds)]
 
 
 def _delivery_of(endpoint: WebhookEndpoint, event: OutboxEvent, now: datetime) -> WebhookDelivery:
